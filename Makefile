@@ -1,0 +1,60 @@
+# Everything runs in the project's own environment .venv: the package `tokenizers` of this project and Hugging Face's
+# cannot be installed side by side. Libraries to compare with live in .venv-peers.
+
+PYTHON ?= python3
+PEERS ?= $(CURDIR)/.venv-peers/bin/python
+DATA := $(abspath $(wildcard ../shared/data))
+MINIBERT_DATA ?= $(DATA)
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+BOUNDS := NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.numba/boundscheck
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test peers test-peers bench lint
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/run.stamp ## Train on Python's own docstrings, index them, answer ten questions (all set-up included)
+	$(PY) -m minibert.cli demo
+
+test: .venv/test.stamp ## Run the tests: compiled, then the kernels interpreted and bounds-checked
+	$(PY) -m pytest -q
+	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
+	$(BOUNDS) HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
+
+peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
+
+test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compare with the libraries
+	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m pytest -q -m peers
+
+bench: .venv/run.stamp .venv-peers/done.stamp ## Measure against the libraries: make bench NAME="ann tokenizers"
+	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $(NAME)
+
+lint: .venv/lint.stamp ## Check style and format with ruff
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+.venv/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "minibert needs Python 3.10 or newer, got " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/run.stamp: .venv/made.stamp setup.cfg pyproject.toml
+	$(PIP) install -e .
+	@touch $@
+
+.venv/test.stamp: .venv/made.stamp setup.cfg pyproject.toml
+	$(PIP) install -e ".[test]"
+	@touch $@ .venv/run.stamp
+
+.venv/lint.stamp: .venv/made.stamp setup.cfg
+	$(PIP) install -e ".[lint]"
+	@touch $@
+
+.venv-peers/done.stamp: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip --disable-pip-version-check --quiet install $$(grep '^torch' $<)
+	.venv-peers/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
