@@ -5,6 +5,7 @@ PYTHON ?= python3
 PEERS ?= $(CURDIR)/.venv-peers/bin/python
 DATA := $(abspath $(wildcard ../shared/data))
 MINIBERT_DATA ?= $(DATA)
+NAME ?= $(filter-out harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -30,7 +31,7 @@ test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compar
 	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m pytest -q -m peers
 
 bench: .venv/run.stamp .venv-peers/done.stamp ## Measure against the libraries: make bench NAME="ann tokenizers"
-	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $(NAME)
+	for name in $(NAME); do MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $$name || exit; done
 
 lint: .venv/lint.stamp ## Check style and format with ruff
 	$(PY) -m ruff check .

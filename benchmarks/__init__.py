@@ -1,0 +1,1 @@
+"""Measurements against the libraries everyone uses: python -m benchmarks NAME."""
