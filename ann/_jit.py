@@ -1,0 +1,18 @@
+"""The decorator of every kernel: compiled at its first call, kept on disk, run without the GIL."""
+
+import warnings
+
+from numba import njit
+
+
+def kernel(function=None, **options):
+    """Numba's `njit` with `nogil` and a disk cache; where no cache folder is writable, without the cache."""
+    if function is None:
+        return lambda decorated: kernel(decorated, **options)
+    try:
+        return njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError as error:  # Numba looks for a writable folder here, not at the first call
+        if "cannot cache" not in str(error):
+            raise
+        warnings.warn(f"kernels are compiled anew in every process: {error}", RuntimeWarning, stacklevel=2)
+        return njit(nogil=True, **options)(function)

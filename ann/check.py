@@ -1,0 +1,134 @@
+"""Is an index sound? Its structure, the reachability of its rows, and its recall against exact search."""
+
+import numpy as np
+
+from ._jit import kernel
+from .exact import exact_search
+from .graph import neighborhood
+from .inputs import as_allowed, as_vectors
+
+
+def check(index):
+    """Everything found wrong with an index, one sentence each: structure, then reachability."""
+    findings = structure(index)
+    if not findings and hasattr(index, "_graph") and index._count:
+        reached = reach(index._graph(), index._entry_point)
+        lost = np.flatnonzero(index._live[: index._count] & ~reached[: index._count])
+        if lost.size:
+            findings.append(f"{lost.size} live rows cannot be reached from the entry point, the first is row {lost[0]}")
+    return findings
+
+
+def structure(index):
+    """What is wrong with rows and links, without a walk; everything a search relies on."""
+    count = index._count
+    ids, vectors = index._ids[:count], index._vectors[:count]
+    live = ids[ids >= 0]
+    findings = []
+    if len(np.unique(live)) != len(live):
+        findings.append("an id has two rows")
+    if not np.array_equal(ids >= 0, index._live[:count]) or len(live) != len(index):
+        findings.append("ids and live rows do not agree")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        findings.append(f"vectors: row {finite.argmin()} is not finite")
+    if hasattr(index, "_graph"):
+        findings += _levels(index) or _links(index)
+    return findings
+
+
+def _levels(index):
+    """Levels, places of the upper lists, entry point."""
+    count, entry_point = index._count, index._entry_point
+    levels, first = index._levels[:count].astype(np.int64), index._upper_start[:count].astype(np.int64)
+    if not count:
+        return [] if entry_point == -1 and not index._upper_count else ["an empty graph has an entry point or links"]
+    if not 0 <= entry_point < count:
+        return [f"entry point {entry_point} is not a row"]
+    if levels.min() < 0:
+        return [f"row {levels.argmin()} has level {levels.min()}"]
+    if levels[entry_point] != levels.max():
+        return [f"entry point {entry_point} has level {levels[entry_point]}, but row {levels.argmax()} {levels.max()}"]
+    expected = np.where(levels > 0, np.cumsum(levels) - levels, -1)
+    if levels.sum() != index._upper_count or not np.array_equal(expected, first):
+        return ["the places of the upper lists do not follow from the levels"]
+    return []
+
+
+def _links(index):
+    """Links in range, none twice, none to the row itself or to a row of a lower level; tree links both ways."""
+    count, M = index._count, index.M
+    levels, parent = index._levels[:count], index._parent[:count]
+    owner = np.repeat(np.arange(count), levels)
+    layer = np.arange(index._upper_count) - index._upper_start[:count][owner] + 1
+    findings = _list_findings(index._neighbors0[:count], np.arange(count), np.zeros(count, np.int64), 2 * M, levels)
+    findings += _list_findings(index._upper[: index._upper_count], owner, layer, M, levels)
+    if findings or not count:
+        return findings
+    rows = np.arange(1, count)
+    bad = (parent[1:] < 0) | (parent[1:] >= rows)
+    if parent[0] != -1 or bad.any():
+        return [f"row {rows[bad.argmax()] if bad.any() else 0} has a wrong parent"]
+    neighbors0 = index._neighbors0[:count]
+    down = (neighbors0[parent[1:]] == rows[:, None]).any(axis=1)
+    up = (neighbors0[1:] == parent[1:, None]).any(axis=1)
+    if not (down & up).all():
+        findings.append(f"row {rows[(down & up).argmin()]} and its parent are not linked both ways")
+    return findings
+
+
+def _list_findings(lists, owner, layer, most, levels):
+    """Findings in a table of lists, of which list i belongs to row owner[i] on layer[i]."""
+    used = lists >= 0
+    size = used.sum(axis=1)
+    safe = np.where(used & (lists < len(levels)), lists, owner[:, None])
+    ordered = np.sort(np.where(used, lists, -1 - np.arange(lists.shape[1])), axis=1)
+    tests = {
+        "a link is out of range": (lists < -1) | (lists >= len(levels)),
+        "a link follows the end of the list": used[:, 1:] & ~used[:, :-1],
+        "the list is too long": (size > most)[:, None],
+        "a row is linked to itself": used & (lists == owner[:, None]),
+        "a link leads to a row of a lower level": levels[safe] < layer[:, None],
+        "a link is there twice": ordered[:, 1:] == ordered[:, :-1],
+    }
+    return [
+        f"row {owner[wrong.any(axis=1).argmax()]}, layer {layer[wrong.any(axis=1).argmax()]}: {finding}"
+        for finding, wrong in tests.items()
+        if wrong.any()
+    ]
+
+
+@kernel
+def reach(graph, entry_point):
+    """Which rows a walk over layer 0 reaches. Shapes: → (N,) bool"""
+    reached = np.zeros(graph.parent.shape[0], np.bool_)
+    stack = np.empty(graph.parent.shape[0], np.int64)
+    reached[entry_point] = True
+    stack[0], size = entry_point, 1
+    while size > 0:
+        size -= 1
+        links = neighborhood(graph, stack[size], 0)
+        for place in range(links.shape[0]):
+            e = links[place]
+            if e >= 0 and not reached[e]:
+                reached[e] = True
+                stack[size] = e
+                size += 1
+    return reached
+
+
+def recall(index, queries, k, ef, allow, threads):
+    """Mean over queries of: results at most as far as the k-th true one, per true result. Ties count, whichever came.
+
+    Both searches measure with one kernel, so the comparison needs no tolerance. Without a row to find, recall is 1.
+    """
+    checked = as_vectors(queries, index.dim, index.metric, "queries")
+    allowed = index._live[: index._count] if allow is None else as_allowed(allow, index._ids[: index._count])
+    rows = np.flatnonzero(allowed)
+    true_k = min(k, len(rows))
+    if not len(checked) or not true_k:
+        return 1.0
+    found = index.search(queries, k, ef, allow, threads)[1]
+    index._normalize(checked)
+    truth = exact_search(index._metric, checked, index._vectors[rows], index._ids[rows], true_k, threads)[1]
+    return float((found[:, :true_k] <= truth[:, -1:]).mean())

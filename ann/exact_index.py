@@ -1,0 +1,42 @@
+"""ann.Exact: the index that compares with every row."""
+
+import numpy as np
+
+from .exact import exact_search
+from .index import Index
+
+
+class Exact(Index):
+    """Exact search by matrix products (exact.py): nothing to build, never wrong, linear in the number of rows."""
+
+    def _link(self, start, stop):
+        """Rows need no links."""
+
+    def _removed(self):
+        """Close the gaps that dead rows leave."""
+        if self._live_count < self._count:
+            live = np.flatnonzero(self._live[: self._count])
+            vectors, ids = self._vectors[live], self._ids[live]
+            self._clear()
+            self._reserve(len(live))
+            self._vectors[:], self._ids[:], self._live[:] = vectors, ids, True
+            self._count = self._live_count = len(live)
+
+    def _search(self, queries, ids, distances, ef, allowed, threads):
+        rows, row_ids = self._vectors[: self._count], self._ids[: self._count]
+        if allowed is not None:
+            rows, row_ids = rows[allowed], row_ids[allowed]
+        ids[:], distances[:] = exact_search(self._metric, queries, rows, row_ids, ids.shape[1], threads)
+
+    def _facts(self):
+        return {}
+
+    def _tables(self):
+        return {}
+
+    def _restore(self, tables):
+        """Nothing but the rows."""
+
+    @classmethod
+    def _from_facts(cls, facts):
+        return cls(int(facts["dim"]), facts["metric"])

@@ -1,0 +1,71 @@
+"""Storage of the layered graph: flat int32 tables of links, grown by doubling.
+
+neighbors0  (N, W0)  links of every row on layer 0; a list ends at the first -1. W0 is M_max0 rounded up to whole
+                     64-byte cache lines, and the table starts on one
+upper       (U, W)   links on layers 1, 2, …: row r of level l owns the l consecutive lists from upper_start[r] on
+levels      (N,)     the highest layer a row lives on
+parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); -1 for the first row
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+
+LINE = 64  # bytes in a cache line
+
+
+class Graph(NamedTuple):
+    """Everything a search kernel reads. Rows beyond the index's count are spare capacity."""
+
+    metric: int
+    vectors: np.ndarray  # (N, D) float32
+    neighbors0: np.ndarray  # (N, W0) int32
+    upper: np.ndarray  # (U, W) int32
+    upper_start: np.ndarray  # (N,) int32
+    levels: np.ndarray  # (N,) int8
+    parent: np.ndarray  # (N,) int32
+
+
+@kernel
+def neighborhood(graph, row, layer):
+    """The list of a row's links on a layer, spare places included: a view, so writing to it changes the graph."""
+    if layer == 0:
+        return graph.neighbors0[row]
+    return graph.upper[graph.upper_start[row] + layer - 1]
+
+
+@kernel
+def degree(links):
+    """Number of links in a list."""
+    size = 0
+    while size < links.shape[0] and links[size] >= 0:
+        size += 1
+    return size
+
+
+def list_width(m):
+    """Places in a list of at most m links: whole cache lines."""
+    per_line = LINE // 4
+    return -(-m // per_line) * per_line
+
+
+def aligned_empty(shape, dtype):
+    """An uninitialised array that starts on a cache line."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def grow(array, needed, fill=None):
+    """The array with room for at least `needed` rows; at least doubled, so that n appends copy O(n) rows in all."""
+    if needed <= len(array):
+        return array
+    grown = aligned_empty((max(needed, 2 * len(array)), *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array
+    if fill is not None:
+        grown[len(array) :] = fill
+    return grown

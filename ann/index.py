@@ -1,0 +1,180 @@
+"""What every index shares: rows of vectors with ids, added, replaced, removed, searched, saved.
+
+A row is a vector's place in the arrays; its id is the caller's name for it. Removing marks the row as dead (id -1), and
+an index that needs its dead rows for the way through keeps them until `compact`. Rows are written and linked before
+they become live, so that an interrupted add leaves a prefix of its rows.
+"""
+
+import numpy as np
+
+from .distance import METRICS, normalize_rows
+from .graph import aligned_empty, grow
+from .inputs import MAX_ID, as_allowed, as_ids, as_vectors, metric_code, positive_int
+
+CHUNK = 1024  # rows between two moments at which Ctrl-C can take effect
+
+
+class Index:
+    """Base of all indexes. A subclass links rows (`_link`), searches (`_search`) and says what it saves.
+
+    Threads   any number may search at once; nothing may search while another thread adds, removes or compacts
+    """
+
+    def __init__(self, dim, metric="cosine"):
+        self.dim = positive_int(dim, "dim")
+        self._metric = metric_code(metric)
+        self.metadata = {}
+        self._next_id = 0
+        self._clear()
+
+    @property
+    def metric(self):
+        """ "l2", "ip" or "cosine"."""
+        return METRICS[self._metric]
+
+    def __len__(self):
+        return self._live_count
+
+    def __repr__(self):
+        return f"<ann.{type(self).__name__} of {len(self)} vectors, dim {self.dim}, {self.metric}>"
+
+    @property
+    def ids(self):
+        """Ids of the live rows, oldest row first."""
+        return self._ids[: self._count][self._live[: self._count]]
+
+    # ---- changes -----------------------------------------------------------------------------------------------------
+
+    def add(self, vectors, ids=None):
+        """Add rows and return their ids; an id that is in the index already is replaced.
+
+        Shapes   vectors (n, D); ids (n,) integers ≥ 0, by default the numbers after the largest id ever used
+        Raises   ValueError: see inputs.py; an id twice in one call. Nothing has been added then.
+        """
+        vectors = as_vectors(vectors, self.dim, self.metric, "vectors")
+        if ids is None:
+            if len(vectors) > MAX_ID - self._next_id:
+                raise ValueError(f"ids: no {len(vectors)} numbers are left after id {self._next_id - 1}; pass ids")
+            ids = np.arange(self._next_id, self._next_id + len(vectors), dtype=np.int64)
+        else:
+            ids = as_ids(ids)
+            if len(ids) != len(vectors):
+                raise ValueError(f"ids: expected one for each of {len(vectors)} vectors, got {len(ids)}")
+        self._normalize(vectors)
+        self._append(vectors, ids)
+        return ids
+
+    def _normalize(self, vectors):
+        """Bring checked vectors, in place, to the form that is stored and compared."""
+        if self.metric == "cosine":
+            normalize_rows(vectors)
+
+    def _append(self, vectors, ids):
+        """Add checked, normalized rows."""
+        self._reserve(self._count + len(vectors))
+        for start in range(0, len(vectors), CHUNK):
+            part = slice(start, start + CHUNK)
+            first, stop = self._count, self._count + len(ids[part])
+            self._vectors[first:stop], self._ids[first:stop], self._live[first:stop] = vectors[part], -1, False
+            self._count = stop
+            self._link(first, stop)
+            self._name(first, ids[part])
+        self._removed()
+
+    def _name(self, first, ids):
+        """Make rows first … live under their ids; rows that had these ids die."""
+        rows = self._row_of() if ids.min() < self._next_id else None
+        if rows is not None:
+            self._kill([rows[i] for i in ids.tolist() if i in rows])
+        stop = first + len(ids)
+        self._ids[first:stop], self._live[first:stop] = ids, True
+        self._live_count += len(ids)
+        self._next_id = max(self._next_id, int(ids.max()) + 1)
+        if self._rows is not None:
+            self._rows.update(zip(ids.tolist(), range(first, stop), strict=True))
+
+    def remove(self, ids):
+        """Remove rows by id.
+
+        Raises   ValueError: an id that is not in the index; nothing has been removed then
+        """
+        rows = self._row_of()
+        ids = as_ids(ids).tolist()
+        for position, i in enumerate(ids):
+            if i not in rows:
+                raise ValueError(f"ids: id {i} at position {position} is not in the index")
+        self._kill([rows.pop(i) for i in ids])
+        self._removed()
+
+    def _kill(self, rows):
+        self._live[rows], self._ids[rows] = False, -1
+        self._live_count -= len(rows)
+
+    def _removed(self):
+        """After rows may have died: an index without dead rows drops them here."""
+        if self._live_count == 0 and self._count:
+            self._clear()
+
+    def compact(self):
+        """Build the index anew from its live rows, in their order; the same as a new index that was given only these."""
+        live = np.flatnonzero(self._live[: self._count])
+        vectors, ids = self._vectors[live], self._ids[live]
+        self._clear()
+        if len(ids):
+            self._append(vectors, ids)
+
+    def _row_of(self):
+        """Dictionary id → row, built when it is first needed."""
+        if self._rows is None:
+            live = np.flatnonzero(self._live[: self._count])
+            self._rows = dict(zip(self._ids[live].tolist(), live.tolist(), strict=True))
+        return self._rows
+
+    # ---- storage -----------------------------------------------------------------------------------------------------
+
+    def _clear(self):
+        self._count = self._live_count = 0
+        self._vectors = aligned_empty((0, self.dim), np.float32)
+        self._ids, self._live = np.empty(0, np.int64), np.empty(0, np.bool_)
+        self._rows = None
+
+    def _reserve(self, rows):
+        self._vectors, self._ids, self._live = (grow(a, rows) for a in (self._vectors, self._ids, self._live))
+
+    # ---- search ------------------------------------------------------------------------------------------------------
+
+    def search(self, queries, k=10, ef=64, allow=None, threads=1):
+        """The k nearest live rows of each query: ids and distances, nearest first, equal distances by smaller id.
+
+        ef      how many candidates an approximate search keeps (at least k): more is slower and finds more
+        allow   only these rows: an array of ids, or a boolean mask aligned with `index.ids`
+        Shapes  queries (Q, D) → ids (Q, k) int64, distances (Q, k) float32; -1 and inf where fewer than k rows qualify
+        Raises  ValueError: see inputs.py
+        """
+        queries = as_vectors(queries, self.dim, self.metric, "queries")
+        k, ef, threads = positive_int(k, "k"), positive_int(ef, "ef"), positive_int(threads, "threads")
+        allowed = None if allow is None else as_allowed(allow, self._ids[: self._count])
+        ids = np.full((len(queries), k), -1, np.int64)
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        if len(self) and len(queries):
+            self._normalize(queries)
+            self._search(queries, ids, distances, max(k, ef), allowed, threads)
+        return ids, distances
+
+    def recall(self, queries, k=10, ef=64, allow=None, threads=1):
+        """Share of the true k nearest rows that `search` finds; a row as near as the k-th true one counts."""
+        from .check import recall
+
+        return recall(self, queries, k, ef, allow, threads)
+
+    def check(self):
+        """Everything found wrong with the index, one sentence each; an empty list for a sound one."""
+        from .check import check
+
+        return check(self)
+
+    def save(self, path):
+        """Write the index to a file; a failed save leaves the file that was there. Format: files.py."""
+        from .files import save
+
+        save(self, path)
