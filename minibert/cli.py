@@ -1,0 +1,232 @@
+"""The command `minibert`. A mistake of the user's ends in one line on stderr and exit code 1, bad usage in exit code 2.
+
+Every command imports what it needs when it runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+WIDTH = 100  # columns of a shown passage
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    args = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return args.run(args) or 0
+        except (ValueError, OSError, FloatingPointError) as error:
+            if args.traceback:
+                raise
+            print(f"minibert: error: {_message(error)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("minibert: interrupted", file=sys.stderr)
+            return 130
+
+
+def demo(args) -> int:
+    """Train on Python's own docstrings, index them, answer ten questions."""
+    from minibert import demo
+
+    return demo.main(args.folder, seed=args.seed, progress=_on_terminal())
+
+
+def info(args) -> None:
+    """Print versions, processor, BLAS kernel and threads."""
+    from minibert import runtime
+
+    facts = runtime.info()
+    width = max(map(len, facts))
+    print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()))
+
+
+def train(args) -> None:
+    """Train a dual encoder on question-answer pairs and save it."""
+    import tokenizers
+    from minibert.data import read_pairs
+    from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
+    from minibert.retrieval.evaluate import evaluate_pairs
+    from minibert.train import train_dual_encoder
+
+    pairs = read_pairs(args.pairs)
+    held_out = read_pairs(args.eval) if args.eval else None
+    # Tokenizer and checkpoints of a training under way stand apart: a model in --out stays until this one is done.
+    folder = args.out / "training"
+    if args.resume:
+        tokenizer = tokenizers.load(folder / "tokenizer.json")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = [text for pair in pairs for text in pair]
+        tokenizer = tokenizers.WordPiece.train(texts, vocab_size=args.vocab_size, progress=_on_terminal())
+        tokenizer.save(folder / "tokenizer.json")
+    config = DualEncoderConfig(
+        vocab_size=tokenizer.vocab_size,
+        width=args.width,
+        layers=args.layers,
+        heads=args.heads,
+        ffn=4 * args.width,
+        dim=args.dim,
+        max_length=args.max_length,
+        dropout=args.dropout,
+    )
+    model = DualEncoder.create(tokenizer, config, seed=args.seed)
+    history = train_dual_encoder(
+        model,
+        pairs,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.lr,
+        warmup=args.warmup,
+        clip=args.clip,
+        seed=args.seed,
+        folder=folder,
+        resume=args.resume,
+        evaluate=(lambda: evaluate_pairs(model, held_out)) if held_out else None,
+        checkpoint_every=args.checkpoint_every,
+        progress=_on_terminal(),
+    )
+    model.save(args.out)
+    for record in history:
+        print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
+    print(f"saved {args.out}")
+
+
+def ingest(args) -> None:
+    """Chunk, embed and store text files, Markdown and JSON lines."""
+    from minibert.retrieval.pipeline import ingest, read_documents
+
+    documents = read_documents(args.paths)
+    with _open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
+        count = ingest(store, documents, batch_size=args.batch_size, progress=_on_terminal())
+        print(f"{count} documents added, {len(store)} in {args.store}")
+
+
+def query(args) -> None:
+    """Answer questions from a store with its nearest passages."""
+    with _open_store(args, create=False) as store:
+        for question, hits in zip(args.text, store.search_batch(args.text, args.k, args.exact), strict=True):
+            if len(args.text) > 1:
+                print(f"\n{question}")
+            for rank, hit in enumerate(hits, start=1):
+                passage = textwrap.shorten(hit.text, 3 * WIDTH, placeholder=" …")
+                print(f"{rank:2}  {hit.score:.4f}  {hit.source} [{hit.span[0]}:{hit.span[1]}]")
+                print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
+            if not hits:
+                print("no hit")
+
+
+def evaluate(args) -> None:
+    """Rank all answers for every question: MRR and recall."""
+    from minibert.data import read_pairs
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.retrieval.evaluate import evaluate_pairs
+
+    pairs = read_pairs(args.pairs)
+    for name, value in evaluate_pairs(DualEncoder.load(args.model), pairs, args.k).items():
+        print(f"{name} {value:.4f}")
+    print(f"questions {len(pairs)}")
+
+
+def _open_store(args, create: bool, **options):
+    """The store of --store with the encoder of --model, or with the one it remembers."""
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.retrieval.store import Store, StoreError
+
+    folder = args.model
+    if folder is None:
+        remembered = Store.facts(args.store).get("model")
+        if remembered is None:
+            raise StoreError(f"{args.store}: does not say where its encoder is: name it with --model")
+        folder = Path(remembered)
+    store = Store.open(args.store, DualEncoder.load(folder), create=create, **options)
+    if create:
+        store.remember(model=str(folder.resolve()))
+    return store
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minibert", description="Embedding models from text to ranked answers.")
+    parser.add_argument("--traceback", action="store_true", help="on an error, show where in the code it arose")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, run):
+        sub = commands.add_parser(
+            name, help=run.__doc__, description=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        sub.set_defaults(run=run)
+        return sub.add_argument
+
+    option = command("demo", demo)
+    option("--folder", type=Path, default="minibert-demo", help="where its model and store go")
+    option("--seed", type=int, default=0, help="same seed, same numbers")
+
+    command("info", info)
+    _add_train(command("train", train))
+
+    option = command("ingest", ingest)
+    option("paths", nargs="+", type=Path, metavar="PATH", help=".txt, .md and .jsonl files, or folders of them")
+    option("--store", type=Path, required=True, help="folder of the store; made when it is not there")
+    option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
+    option("--chunk-size", type=int, help="tokens in a passage; by default what the encoder reads at once")
+    option("--overlap", type=int, default=0, help="tokens that a passage repeats of the one before")
+    option("--batch-size", type=int, default=512, help="documents committed together")
+
+    option = command("query", query)
+    option("text", nargs="+", metavar="TEXT", help="a question, in quotes")
+    option("--store", type=Path, required=True, help="folder of the store")
+    option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
+    option("-k", type=int, default=10, help="hits a question")
+    option("--exact", action="store_true", help="scan every vector in place of HNSW")
+
+    option = command("eval", evaluate)
+    option("pairs", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
+    option("--model", type=Path, required=True, help="folder of the encoder")
+    option("-k", type=int, default=10, help="depth of the ranking")
+    return parser
+
+
+def _add_train(option) -> None:
+    option("pairs", metavar="PAIRS", help=".tsv (question, tab, answer) or .jsonl ({question, answer}) file")
+    option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
+    option("--eval", metavar="PAIRS", help="pairs to evaluate on after every epoch")
+    option("--resume", action="store_true", help="go on from the last checkpoint of --out")
+    option("--vocab-size", type=int, default=8000, help="tokens of the WordPiece vocabulary")
+    option("--width", type=int, default=128, help="width of the hidden layers")
+    option("--layers", type=int, default=2, help="encoder layers")
+    option("--heads", type=int, default=4, help="attention heads")
+    option("--dim", type=int, default=128, help="width of the vectors")
+    option("--max-length", type=int, default=64, help="tokens read of a text, specials included")
+    option("--dropout", type=float, default=0.1, help="share of hidden values dropped in training")
+    option("--epochs", type=int, default=5, help="passes over the pairs")
+    option("--batch-size", type=int, default=64, help="pairs in a step; the others' answers are the negatives")
+    option("--lr", type=float, default=1e-3, help="highest learning rate")
+    option("--warmup", type=int, default=100, help="steps to reach it")
+    option("--clip", type=float, default=1.0, help="largest norm of a gradient")
+    option("--seed", type=int, default=0, help="of weights, order and dropout")
+    option("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"minibert: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

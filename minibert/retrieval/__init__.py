@@ -1,0 +1,32 @@
+"""Documents on disk, found by meaning: chunk → embed → store → search. Imports nothing heavy until a name is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minibert.retrieval.chunk import Chunk as Chunk
+    from minibert.retrieval.chunk import chunk_text as chunk_text
+    from minibert.retrieval.pipeline import ingest as ingest
+    from minibert.retrieval.pipeline import read_documents as read_documents
+    from minibert.retrieval.store import Hit as Hit
+    from minibert.retrieval.store import Store as Store
+    from minibert.retrieval.store import StoreError as StoreError
+
+_HOMES = {
+    "Chunk": "chunk",
+    "chunk_text": "chunk",
+    "ingest": "pipeline",
+    "read_documents": "pipeline",
+    "Hit": "store",
+    "Store": "store",
+    "StoreError": "store",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minibert.retrieval' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"minibert.retrieval.{_HOMES[name]}"), name)

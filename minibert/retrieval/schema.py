@@ -1,0 +1,92 @@
+"""The tables of a store, and connections to them.
+
+    meta         format, encoder fingerprint, dim, metric, and what the user wants remembered
+    documents    what was given: id, title, text, metadata (JSON)
+    chunks       spans of the documents' texts: the text itself stands once, in documents
+    vectors      float32, little-endian, one a chunk
+    generations  one row a commit; its token marks this history, whatever folder it is copied to
+
+A chunk's number is never given twice (AUTOINCREMENT) and its vector never changes. Hence an index built from an
+earlier generation is caught up by set difference: numbers it lacks are added, numbers that are gone are removed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FORMAT = "1"
+BUSY_SECONDS = 5.0  # how long to wait for another writer
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, text TEXT NOT NULL, metadata TEXT NOT NULL);
+CREATE TABLE chunks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+    start INTEGER NOT NULL, end INTEGER NOT NULL);
+CREATE INDEX chunks_of_document ON chunks (document);
+CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE, vector BLOB NOT NULL);
+CREATE TABLE generations (number INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL);
+"""
+
+
+class StoreError(ValueError):
+    """A store that cannot be opened, read or written: the message names the file and the reason."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in WAL mode: readers keep their snapshot while one writer works; a commit is on the disk."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Path, write: bool = False) -> Iterator[None]:
+    """All or nothing; a reader sees one generation throughout. SQLite's errors become StoreError."""
+    try:
+        db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # SQLite itself rolls back when the disk is full
+                db.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_reason(error)}") from error
+
+
+def _reason(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "locked" in text:
+        return "another process is writing to this store; try again when it is done"
+    if "full" in text or "disk I/O" in text:
+        return f"cannot be written ({text}): is the disk full? What was committed before is kept"
+    return text
+
+
+def create_tables(db: sqlite3.Connection, facts: dict[str, str]) -> None:
+    """Make the tables of a new store; call inside a write transaction."""
+    for statement in TABLES.split(";"):
+        db.execute(statement)
+    write_meta(db, {"format": FORMAT, **facts})
+
+
+def has_tables(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0] == 1
+
+
+def read_meta(db: sqlite3.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT key, value FROM meta"))
+
+
+def write_meta(db: sqlite3.Connection, facts: dict[str, str]) -> None:
+    db.executemany(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", facts.items()
+    )

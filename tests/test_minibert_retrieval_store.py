@@ -1,0 +1,429 @@
+"""The store: what goes in is found, in this process and the next, whatever happens in between."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+import ann
+from helpers import ROOT, HashEncoder, run_python
+from minibert.retrieval import Store, StoreError, schema
+
+ENCODER = HashEncoder()
+WORDS = [f"word{i}" for i in range(200)]
+
+
+def documents(count, seed=0, length=12):
+    """Documents of random words; the id is among them, so that each has a text of its own."""
+    rng = np.random.default_rng(seed)
+    return [{"id": f"d{i}", "text": " ".join([f"d{i}", *rng.choice(WORDS, length)])} for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A closed store of 40 documents; tests that change it copy it."""
+    path = tmp_path_factory.mktemp("store")
+    with Store.open(path, ENCODER) as store:
+        store.add(documents(40))
+    return path
+
+
+@pytest.fixture
+def copy(filled, tmp_path):
+    """A copy of the filled store, free to be damaged."""
+    for file in filled.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def answers(path, count=40, **options):
+    """The best hit for each document's own text."""
+    with Store.open(path, ENCODER) as store:
+        return [hits[0].id for hits in store.search_batch([d["text"] for d in documents(count)], k=1, **options)]
+
+
+def test_store_finds_every_document_after_reopening(filled):
+    """Each document is the best answer to its own text, by HNSW and by exact search, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert answers(filled) == answers(filled, exact=True) == [d["id"] for d in documents(40)]
+
+
+def test_store_scores_are_the_encoders_cosines(filled):
+    """Oracle: exact search ranks by the cosine of every document's vector with the question's, in float64."""
+    question = "word1 word2 word3 d7"
+    q = ENCODER.encode_query([question])[0].astype(float)
+    scores = {d["id"]: float(ENCODER.encode_document([d["text"]])[0].astype(float) @ q) for d in documents(40)}
+    with Store.open(filled, ENCODER) as store:
+        hits = store.search(question, k=40, exact=True)
+    assert [hit.id for hit in hits] == sorted(scores, key=lambda id: -scores[id])
+    # 24 products of float32 unit vectors, and 1 - (1 - s) in float32
+    bound = (ENCODER.dim + 4) * np.finfo(np.float32).eps
+    np.testing.assert_allclose([hit.score for hit in hits], [scores[hit.id] for hit in hits], rtol=0, atol=bound)
+    assert hits[0].stages == {"dense": {"rank": 1, "score": hits[0].score, "exact": True}}
+
+
+def test_store_hit_span_points_into_the_document(tmp_path):
+    """A passage is the document's text between its span; source is the metadata's, else the title, else the id."""
+    text = "  Cats sleep all day. Dogs bark at night!\n\nBirds sing.  "
+    given = [
+        {"id": "a", "text": text, "title": "Animals", "metadata": {"source": "zoo.txt"}},
+        {"id": "b", "text": "Stones are silent.", "title": "Stones"},
+        {"id": "c", "text": "Rain falls."},
+    ]
+    with Store.open(tmp_path, ENCODER, chunk_size=5) as store:
+        assert store.add(given) == 3 == len(store)
+        hits = store.search("birds sing.", k=9)
+    texts = {d["id"]: d["text"] for d in given}
+    assert len(hits) == 5 and all(texts[hit.id][slice(*hit.span)] == hit.text for hit in hits)
+    assert {hit.text for hit in hits if hit.id == "a"} == {"Cats sleep all day.", "Dogs bark at night!", "Birds sing."}
+    assert {hit.id: hit.source for hit in hits} == {"a": "zoo.txt", "b": "Stones", "c": "c"}
+
+
+def test_store_title_is_embedded(tmp_path):
+    """A title finds the document although its text does not say the word."""
+    with Store.open(tmp_path, ENCODER) as store:
+        store.add([{"id": "a", "text": "It purrs.", "title": "cat"}, {"id": "b", "text": "It barks."}])
+        assert store.search("cat", k=1)[0].id == "a"
+
+
+def test_store_opened_by_another_process(filled):
+    """A second process reads the store and finds the same."""
+    code = """
+import sys; from helpers import HashEncoder; from minibert.retrieval import Store
+with Store.open(sys.argv[1], HashEncoder()) as store:
+    print(len(store), store.search(sys.argv[2], k=1)[0].id)
+"""
+    done = run_python(code, filled, documents(40)[11]["text"])
+    assert (done.stdout, done.stderr) == ("40 d11\n", "")
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Any sequence of add, upsert, delete and reopen leaves the store equal to a dictionary."""
+
+    ids = st.sampled_from(["a", "b", "c", "it's", 'q"q', "../x", "n\0l"])
+    texts = st.lists(st.sampled_from(WORDS[:30]), min_size=1, max_size=12).map(" ".join)
+
+    def __init__(self):
+        super().__init__()
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.model = {}
+        self.store = Store.open(self.folder.name, ENCODER, chunk_size=4)
+
+    @rule(new=st.dictionaries(ids, texts, min_size=1, max_size=4))
+    def add(self, new):
+        self.store.add([{"id": id, "text": text} for id, text in new.items()])
+        self.model.update(new)
+
+    @rule(ids=st.lists(ids, max_size=3))
+    def delete(self, ids):
+        assert self.store.delete(ids) == len(self.model.keys() & set(ids))
+        self.model = {id: text for id, text in self.model.items() if id not in ids}
+
+    @rule(damage=st.sampled_from(["none", "index lost", "index old"]))
+    def reopen(self, damage):
+        index = os.path.join(self.folder.name, "index.ann")
+        old = open(index, "rb").read() if os.path.exists(index) else None
+        self.store.close()
+        if damage != "none" and os.path.exists(index):
+            os.remove(index)
+        if damage == "index old" and old is not None:
+            open(index, "wb").write(old)
+        self.store = Store.open(self.folder.name, ENCODER, chunk_size=4)
+
+    @invariant()
+    def equals_model(self):
+        assert len(self.store) == len(self.model)
+        if not self.model:
+            return
+        for exact in (False, True):
+            hits = self.store.search("word1", k=100, exact=exact)
+            found = {
+                id: sorted((hit.span, hit.text) for hit in hits if hit.id == id) for id in {hit.id for hit in hits}
+            }
+            assert found.keys() == self.model.keys()
+            for id, text in self.model.items():
+                assert " ".join(passage for _, passage in found[id]) == text
+
+    def teardown(self):
+        self.store.close()
+        self.folder.cleanup()
+
+
+TestStoreMachine = pytest.mark.filterwarnings("ignore:.*index.ann")(StoreMachine.TestCase)
+TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"id": "x", "text": ""}, "document 'x' is empty"),
+        ({"id": "x", "text": " \n\t"}, "document 'x' is empty"),
+        ({"id": "x"}, "'x': expected text"),
+        ({"id": "x", "text": b"bytes"}, "'x': expected text"),
+        ({"id": "x", "text": "a", "title": 3}, "'x': expected text"),
+        ({"id": "x", "text": "a", "year": 3}, r"'x': unknown fields \['year'\]"),
+        ({"id": "x", "text": "a", "metadata": {"a": {1}}}, "'x': expected metadata that JSON can hold"),
+        ({"id": "x", "text": "a\udc80"}, "'x': its text has a lone surrogate at position 1"),
+        ({"id": 7, "text": "a"}, "document number 70: expected a dict with an id"),
+        ({"text": "a"}, "document number 70: expected a dict with an id"),
+        ("text", "document number 70: expected a dict with an id"),
+    ],
+)
+def test_store_refuses_bad_document_and_keeps_nothing_of_the_call(copy, document, reason):
+    """The error names the document; the 70 good ones before it, two batches, are not stored either."""
+    with Store.open(copy, ENCODER) as store:
+        good = [{**d, "id": "new " + d["id"]} for d in documents(70)]
+        with pytest.raises(ValueError, match=reason):
+            store.add([*good, document])
+        assert len(store) == 40
+        assert {hit.id for hit in store.search("d1", k=200)} == {d["id"] for d in documents(40)}
+
+
+def test_store_refuses_empty_corpus_and_empty_question(tmp_path, filled):
+    """No documents to add, none to search, an empty question, k below 1: each a clear error."""
+    with Store.open(tmp_path, ENCODER) as store:
+        with pytest.raises(ValueError, match="the corpus is empty"):
+            store.add([])
+        with pytest.raises(StoreError, match="holds no documents"):
+            store.search("anything")
+    with Store.open(filled, ENCODER) as store:
+        for question in ("", "  ", None):
+            with pytest.raises(ValueError, match="expected a question, got"):
+                store.search(question)
+        with pytest.raises(ValueError, match="expected k ≥ 1, got 0"):
+            store.search("a", k=0)
+
+
+def test_store_refuses_vectors_that_are_not_finite(tmp_path):
+    """An encoder that gives NaN is found out before anything is stored."""
+
+    class Broken(HashEncoder):
+        def encode_document(self, texts, **options):
+            return np.full((len(texts), self.dim), np.nan, np.float32)
+
+    with Store.open(tmp_path, Broken()) as store:
+        with pytest.raises(ValueError, match="expected finite vectors .* 'd0' to 'd2'"):
+            store.add(documents(3))
+        assert len(store) == 0
+
+
+def test_store_refuses_another_encoder(filled):
+    """The error names both encoders."""
+    with pytest.raises(StoreError, match="hash-24-0 .*hash-24-1"):
+        Store.open(filled, HashEncoder(seed=1))
+    with pytest.raises(StoreError, match="hash-24-0 .*hash-12-0"):
+        Store.open(filled, HashEncoder(dim=12))
+
+
+def test_store_refuses_what_is_no_store(tmp_path):
+    """No store where one must be, a file in place of the folder, a database that is none, another format."""
+    with pytest.raises(StoreError, match="no store there"):
+        Store.open(tmp_path / "absent", ENCODER, create=False)
+    assert not (tmp_path / "absent").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="cannot make the store's folder"):
+        Store.open(tmp_path / "file", ENCODER)
+    (tmp_path / "store.sqlite").write_bytes(b"this is not a database" * 100)
+    with pytest.raises(StoreError, match="store.sqlite: file is not a database"):
+        Store.open(tmp_path, ENCODER)
+    with Store.open(tmp_path / "newer", ENCODER) as store:
+        store.remember(format="99")
+    with pytest.raises(StoreError, match="expected format 1, got 99"):
+        Store.open(tmp_path / "newer", ENCODER)
+
+
+def test_store_remembers_facts(tmp_path):
+    """Facts given to remember are read back without an encoder."""
+    with Store.open(tmp_path, ENCODER) as store:
+        store.remember(model="/a/b")
+    assert Store.facts(tmp_path)["model"] == "/a/b"
+    assert Store.facts(tmp_path)["encoder"] == ENCODER.fingerprint
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def _of_another_store(path):
+    with Store.open(path.parent / "other", ENCODER) as store:
+        store.add(documents(50, seed=9))
+    os.replace(path.parent / "other" / "index.ann", path)
+
+
+def _of_another_width(path):
+    index = ann.HNSW(3)
+    index.add(np.eye(3, dtype=np.float32))
+    index.save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (os.remove, "is missing: built anew"),
+        (_truncate, "cannot be read .*: built anew"),
+        (_flip, "cannot be read .*: built anew"),
+        (_of_another_store, "was not made from this store: built anew"),
+        (_of_another_width, "holds 3 dimensions .*: built anew"),
+    ],
+)
+def test_store_rebuilds_a_lost_or_damaged_index(copy, damage, reason):
+    """Whatever became of the file: right answers, one warning that says what happened, and a mended file."""
+    damage(copy / "index.ann")
+    with pytest.warns(UserWarning, match=reason) as caught:
+        assert answers(copy) == [d["id"] for d in documents(40)]
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert answers(copy) == [d["id"] for d in documents(40)]
+
+
+def test_store_catches_up_an_index_that_is_behind(copy):
+    """An index file older than the last commit misses nothing new and shows nothing that is gone."""
+    old = (copy / "index.ann").read_bytes()
+    with Store.open(copy, ENCODER) as store:
+        store.add([{"id": "new", "text": "brand new text"}, {"id": "d3", "text": "other words"}])
+        store.delete(["d5"])
+    (copy / "index.ann").write_bytes(old)
+    with Store.open(copy, ENCODER) as store:
+        with pytest.warns(UserWarning, match="is behind the store: 2 vectors added, 2 removed"):
+            assert store.search("brand new text", k=1)[0].id == "new"
+        assert len({hit.id for hit in store.search("d5", k=100)} ^ {d["id"] for d in documents(40)}) == 2
+
+
+def test_store_readers_follow_and_are_not_disturbed(copy):
+    """A reader sees the last commit while a writer is at work, never a part of it, and follows the next one."""
+    reader, writer = Store.open(copy, ENCODER), Store.open(copy, ENCODER)
+    seen = []
+
+    def halfway():
+        for document in documents(70, seed=3):
+            seen.append(len(reader))
+            yield {**document, "id": "new " + document["id"]}
+        assert reader.search("d1", k=100)[0].id in {d["id"] for d in documents(40)}
+
+    writer.add(halfway())
+    assert set(seen) == {40} and len(reader) == 110
+    assert reader.search(documents(70, seed=3)[69]["text"], k=1)[0].id == "new d69"
+    reader.close()
+    writer.close()
+
+
+def test_store_second_writer_gets_one_clear_error(copy, monkeypatch):
+    """While another process writes, add says so and changes nothing; afterwards it works."""
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.05)
+    with Store.open(copy, ENCODER) as store:
+        other = sqlite3.connect(copy / "store.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="store.sqlite: another process is writing"):
+            store.add([{"id": "x", "text": "x"}])
+        other.execute("ROLLBACK")
+        other.close()
+        assert store.add([{"id": "x", "text": "x"}]) == 1
+
+
+INGEST = """
+import sys, json
+from helpers import HashEncoder
+from minibert.retrieval import Store, ingest
+def documents():
+    for i in range(100_000):
+        yield {"id": f"k{i}", "text": f"k{i} one. " * 3 + "two."}
+store = Store.open(sys.argv[1], HashEncoder(), chunk_size=2)
+add = store.add
+def reporting_add(batch):
+    count = add(batch)
+    print(batch[-1]["id"], flush=True)
+    return count
+store.add = reporting_add
+ingest(store, documents(), batch_size=7)
+"""
+
+
+def test_store_survives_kill_9_during_ingest(tmp_path):
+    """After kill -9 the store holds exactly whole batches, all that were reported among them, none half."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    process = subprocess.Popen([sys.executable, "-c", INGEST, tmp_path], env=env, stdout=subprocess.PIPE, text=True)
+    reported = [process.stdout.readline().strip() for _ in range(5)]
+    process.send_signal(signal.SIGKILL)
+    reported += process.stdout.read().split()
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+
+    last = int(reported[-1][1:])
+    with Store.open(tmp_path, ENCODER) as store, pytest.warns(UserWarning, match="index.ann is missing"):
+        # A commit may have been done and not yet reported; a batch is never there in part.
+        assert len(store) in (last + 1, last + 8)
+        for i in range(len(store)):
+            hits = [hit for hit in store.search(f"k{i} one.", k=4) if hit.id == f"k{i}"]
+            assert len(hits) == 3, f"k{i}"
+    _assert_consistent(tmp_path)
+
+
+def _assert_consistent(path):
+    """Every document has chunks, every chunk a vector, and SQLite finds no fault."""
+    db = sqlite3.connect(path / "store.sqlite")
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    orphans = "SELECT count(*) FROM {} WHERE {} NOT IN (SELECT {} FROM {})"
+    assert db.execute(orphans.format("documents", "number", "document", "chunks")).fetchone() == (0,)
+    assert db.execute(orphans.format("chunks", "number", "chunk", "vectors")).fetchone() == (0,)
+    db.close()
+
+
+FULL_DISK = """
+import json, resource, sys
+from helpers import HashEncoder
+from minibert.retrieval import Store, StoreError
+store = Store.open(sys.argv[1], HashEncoder())
+limit = int(sys.argv[2])
+errors = []
+for what in (lambda: store.add([{"id": f"n{i}", "text": f"n{i} " * 50} for i in range(2000)]), store.close):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        what()
+    except StoreError as error:
+        errors.append(str(error))
+    limit = int(sys.argv[3])
+print(json.dumps(errors))
+"""
+
+
+def test_store_keeps_everything_when_the_disk_is_full(copy):
+    """A write that finds no room raises StoreError naming the file, and the store is as before."""
+    done = run_python(FULL_DISK, copy, 50_000, -1)
+    assert done.returncode == 0, done.stderr
+    (error,) = json.loads(done.stdout)
+    assert "store.sqlite: cannot be written" in error and "committed before is kept" in error
+    assert answers(copy) == [d["id"] for d in documents(40)]
+    _assert_consistent(copy)
+
+
+def test_store_keeps_documents_when_the_index_cannot_be_saved(copy):
+    """Room for the documents but not for the index: close says so, the old file stays, the next search catches up."""
+    old = (copy / "index.ann").read_bytes()
+    done = run_python(FULL_DISK, copy, -1, 50_000)
+    assert done.returncode == 0, done.stderr
+    (error,) = json.loads(done.stdout)
+    assert "index.ann: cannot be written" in error and "All documents are stored" in error
+    assert (copy / "index.ann").read_bytes() == old
+    assert sorted(file.name for file in copy.iterdir() if file.suffix == ".tmp") == []
+    with Store.open(copy, ENCODER) as store, pytest.warns(UserWarning, match="2000 vectors added"):
+        assert len(store) == 2040 and store.search("n7 " * 50, k=1)[0].id == "n7"
