@@ -1,0 +1,43 @@
+"""Text ⇄ ids: the algorithms behind embedding models' tokenizers, readable, exact and fast.
+
+Names are imported on first use, so that `import tokenizers` alone costs nothing (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .files import TokenizerFileError as TokenizerFileError
+    from .files import load as load
+    from .normalize import BertNormalizer as BertNormalizer
+    from .pretokenize import BertPreTokenizer as BertPreTokenizer
+    from .template import Template as Template
+    from .tokenizer import Batch as Batch
+    from .tokenizer import Encoding as Encoding
+    from .tokenizer import Tokenizer as Tokenizer
+    from .wordpiece import WordPiece as WordPiece
+
+__project__ = "minibert"  # tells this package from Hugging Face's of the same name
+
+_HOME = {
+    "TokenizerFileError": "files",
+    "load": "files",
+    "BertNormalizer": "normalize",
+    "BertPreTokenizer": "pretokenize",
+    "Template": "template",
+    "Batch": "tokenizer",
+    "Encoding": "tokenizer",
+    "Tokenizer": "tokenizer",
+    "WordPiece": "wordpiece",
+}
+__all__ = ["__project__", *_HOME]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,20 @@
+"""`@kernel`: Numba's nopython mode, compiled code cached on disk where the disk allows it."""
+
+import functools
+import warnings
+
+from numba import njit
+
+
+@functools.cache
+def _warn_uncached(reason):
+    warnings.warn(f"Numba cannot cache compiled code, every process compiles again: {reason}", stacklevel=4)
+
+
+def kernel(function):
+    """Compile a module-level function: no Python objects inside, and the interpreter's lock released."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError as error:  # a read-only or home-less place has no folder for the cache
+        _warn_uncached(str(error))
+        return njit(nogil=True)(function)

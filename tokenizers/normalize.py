@@ -1,0 +1,217 @@
+"""Unicode clean-up that remembers where every character came from.
+
+A text on its way is a list of (character, source) pairs, where `source` is the index of the character in the
+text that the user gave. Each step takes such a list and returns one, so offsets survive any sequence of steps.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from . import unicode_tables
+
+REPLACEMENT = "\ufffd"
+HANGUL_FIRST, HANGUL_LAST = 0xAC00, 0xD7A3
+L_FIRST, V_FIRST, T_BEFORE, V_COUNT, T_COUNT = 0x1100, 0x1161, 0x11A7, 21, 28
+
+
+class Normalized(NamedTuple):
+    """Normalized text, and for its character i the slice text[starts[i]:ends[i]] of the source."""
+
+    text: str
+    starts: list
+    ends: list
+
+
+@dataclass(frozen=True)
+class BertNormalizer:
+    """BERT's clean-up: drop controls, set CJK apart, strip accents, lower the case; each step can be left out.
+
+    Source   BasicTokenizer of github.com/google-research/bert, as Hugging Face's BertNormalizer applies it
+    Units    strip_accents None means: as lowercase does
+    Differs  a lone surrogate counts as U+FFFD, where Hugging Face raises
+    """
+
+    clean_text: bool = True
+    handle_chinese_chars: bool = True
+    strip_accents: bool | None = None
+    lowercase: bool = True
+
+    @property
+    def strips(self):
+        return self.lowercase if self.strip_accents is None else self.strip_accents
+
+    def normalize(self, text):
+        """Normalized form of a text, with the source of every character."""
+        if text.isascii() and text.isprintable():  # most words: only case can change, and no offset does
+            return Normalized(text.lower() if self.lowercase else text, range(len(text)), range(1, len(text) + 1))
+        chars = [(REPLACEMENT if "\ud800" <= c <= "\udfff" else c, i) for i, c in enumerate(text)]
+        if self.clean_text:
+            chars = clean(chars)
+        if self.handle_chinese_chars:
+            chars = set_cjk_apart(chars)
+        if self.strips:
+            chars = strip_accents(nfd(chars))
+        if self.lowercase:
+            chars = lower(chars)
+        return Normalized("".join(c for c, _ in chars), [i for _, i in chars], [i + 1 for _, i in chars])
+
+
+def clean(chars):
+    """Drop NUL, U+FFFD, controls, formats and private use; any white space becomes a space."""
+    dropped, space = code_points("DROPPED"), code_points("WHITE_SPACE")
+    return [(" " if c in space else c, i) for c, i in chars if c not in dropped]
+
+
+def set_cjk_apart(chars):
+    """A space on both sides of every CJK ideograph."""
+    cjk = code_points("CJK")
+    return [pair for c, i in chars for pair in ([(" ", i), (c, i), (" ", i)] if c in cjk else [(c, i)])]
+
+
+def nfd(chars):
+    """Canonical decomposition, then marks in canonical order.
+
+    Source   Unicode Standard Annex 15; Unicode 3.12 (Hangul), D108 (order)
+    Differs  where marks change places, sources go by position, as in Hugging Face's library: the n-th
+             first-of-its-decomposition takes the n-th source, and the others take that of their left neighbour
+    """
+    classes = combining_classes()
+    out = []  # (class, character, is it the first of its decomposition)
+    for c, _ in chars:
+        out.extend((classes.get(d, 0), d, j == 0) for j, d in enumerate(decompose(c)))
+    start = 0
+    for k in range(len(out) + 1):
+        if k == len(out) or out[k][0] == 0:
+            out[start:k] = sorted(out[start:k], key=lambda item: item[0])
+            start = k + 1
+    taken, result = -1, []
+    for _, c, first in out:
+        taken += first
+        result.append((c, chars[max(taken, 0)][1]))
+    return result
+
+
+def strip_accents(chars):
+    """Drop nonspacing marks."""
+    marks = code_points("NONSPACING_MARKS")
+    return [(c, i) for c, i in chars if c not in marks]
+
+
+def lower(chars):
+    """Lower case, one character at a time: no final sigma."""
+    table = mapping("LOWER")
+    return [(d, i) for c, i in chars for d in table.get(c, c)]
+
+
+def decompose(c):
+    """Full canonical decomposition of one character."""
+    k = ord(c) - HANGUL_FIRST
+    if not 0 <= k <= HANGUL_LAST - HANGUL_FIRST:
+        return mapping("NFD").get(c, c)
+    v, t = divmod(k, T_COUNT)
+    l, v = divmod(v, V_COUNT)
+    return chr(L_FIRST + l) + chr(V_FIRST + v) + (chr(T_BEFORE + t) if t else "")
+
+
+# Tables: text in unicode_tables.py, parsed once
+
+
+def ranges(text):
+    """ "3-5 9" → [(3, 5), (9, 9)], hexadecimal, both ends included."""
+    ends = (part.partition("-") for part in text.split())
+    return [(int(a, 16), int(b or a, 16)) for a, _, b in ends]
+
+
+@cache
+def code_points(name):
+    """The named set of characters."""
+    return frozenset(chr(c) for a, b in ranges(getattr(unicode_tables, name)) for c in range(a, b + 1))
+
+
+@cache
+def mapping(name):
+    """The named {character: its replacement}."""
+    pairs = (part.split("=") for part in getattr(unicode_tables, name).split())
+    return {chr(int(c, 16)): "".join(chr(int(o, 16)) for o in out.split(".")) for c, out in pairs}
+
+
+@cache
+def combining_classes():
+    """{character: canonical combining class} where the class is not 0."""
+    lines = (line.split(":") for line in unicode_tables.COMBINING_CLASSES.split(";"))
+    return {chr(c): int(k) for k, text in lines for a, b in ranges(text) for c in range(a, b + 1)}
+
+
+# The same rules as arrays over all code points, for the kernels
+
+INSIDE, SPACE, ALONE, LOOK_UP, REORDER = range(5)
+PUNCTUATION_BIT = 1 << 24
+
+
+class FoldTable(NamedTuple):
+    """What one normalizer and BERT's pre-tokenization do to each code point, where that depends on nothing else.
+
+    kind     (0x110000,) uint8: INSIDE a word and unchanged; SPACE; ALONE, a word by itself, unchanged or looked up;
+             LOOK_UP; REORDER, a mark whose place depends on its neighbours (such texts go the plain way)
+    start    (0x110000,) int32: 0, or where in `outputs` the replacement starts: its length, then its code points
+    outputs  int32; PUNCTUATION_BIT is set on those that are punctuation
+    """
+
+    kind: np.ndarray
+    start: np.ndarray
+    outputs: np.ndarray
+
+
+@cache
+def fold_table(normalizer):
+    """FoldTable of a BertNormalizer."""
+    kind, start = np.zeros(0x110000, np.uint8), np.zeros(0x110000, np.int32)
+    outputs = [0, 0]  # 0 means unchanged, so replacements start at 1: the empty one
+    punctuation, marks, cjk = (code_points(n) for n in ("PUNCTUATION", "NONSPACING_MARKS", "CJK"))
+
+    def fill(name, value):
+        for a, b in ranges(getattr(unicode_tables, name)):
+            kind[a : b + 1] = value
+
+    fill("PUNCTUATION", ALONE)
+    if normalizer.handle_chinese_chars:
+        fill("CJK", ALONE)
+    changed = set(mapping("LOWER")) if normalizer.lowercase else set()
+    if normalizer.strips:
+        changed |= set(mapping("NFD")) | marks
+        moving = combining_classes().keys() - marks
+        for c in moving | {c for c, out in mapping("NFD").items() if not moving.isdisjoint(out)}:
+            kind[ord(c)] = REORDER
+        _fold_hangul(kind, start, outputs)
+    step = BertNormalizer(False, False, normalizer.strips, normalizer.lowercase)
+    for c in sorted(changed):
+        if kind[ord(c)] == REORDER:
+            continue
+        out = step.normalize(c).text
+        alone = normalizer.handle_chinese_chars and c in cjk
+        kind[ord(c)] = ALONE if alone else LOOK_UP
+        start[ord(c)] = len(outputs) if out else 1
+        outputs += [len(out), *(ord(o) | PUNCTUATION_BIT * (o in punctuation) for o in out)] if out else []
+    surrogates = slice(0xD800, 0xE000)
+    kind[surrogates], start[surrogates] = LOOK_UP, len(outputs)
+    outputs += [1, ord(REPLACEMENT)]
+    if normalizer.clean_text:
+        for a, b in [*ranges(unicode_tables.DROPPED), (0xD800, 0xDFFF)]:
+            kind[a : b + 1], start[a : b + 1] = LOOK_UP, 1
+    for c in code_points("WHITE_SPACE") - (code_points("DROPPED") if normalizer.clean_text else set()):
+        kind[ord(c)] = SPACE
+    return FoldTable(kind, start, np.array(outputs, np.int32))
+
+
+def _fold_hangul(kind, start, outputs):
+    """The 11,172 Hangul syllables' decompositions, without a loop."""
+    k = np.arange(HANGUL_LAST - HANGUL_FIRST + 1)
+    v, t = np.divmod(k, T_COUNT)
+    l, v = np.divmod(v, V_COUNT)
+    rows = np.stack([2 + (t > 0), L_FIRST + l, V_FIRST + v, T_BEFORE + t], axis=1)
+    kind[HANGUL_FIRST : HANGUL_LAST + 1] = LOOK_UP
+    start[HANGUL_FIRST : HANGUL_LAST + 1] = len(outputs) + 4 * k
+    outputs += rows.ravel().tolist()

@@ -1,0 +1,81 @@
+"""What stands around and between sequences, how long they may get, and padding for those who ask."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+ON_TRUNCATE = ("warn", "raise", "silent")
+
+
+@dataclass(frozen=True)
+class Template:
+    """Where a sequence (`"A"` or `"B"`) or a special token goes: tuples of (name, type id), for one and for two texts.
+
+    Source   Hugging Face's TemplateProcessing
+    """
+
+    single: tuple = (("A", 0),)
+    pair: tuple = (("A", 0), ("B", 1))
+
+    def pieces(self, paired, add_special_tokens=True):
+        pieces = self.pair if paired else self.single
+        return pieces if add_special_tokens else tuple(p for p in pieces if p[0] in ("A", "B"))
+
+    def specials(self, paired):
+        """How many special tokens it adds."""
+        return sum(name not in ("A", "B") for name, _ in self.pieces(paired))
+
+
+def bert_template(special_tokens):
+    """[CLS] a [SEP]  and  [CLS] a [SEP] b [SEP], with type id 1 from b on."""
+    if missing := {"[CLS]", "[SEP]"} - set(special_tokens):
+        raise ValueError(f"the vocabulary lacks {', '.join(sorted(missing))}")
+    single = (("[CLS]", 0), ("A", 0), ("[SEP]", 0))
+    return Template(single, (*single, ("B", 1), ("[SEP]", 1)))
+
+
+def longest_first(a, b, room):
+    """Lengths of the pair after cutting the longer one until both fit, then both evenly.
+
+        max(a, b) is cut to room - min(a, b), or both to room / 2 where the shorter one is longer than that
+
+    Source   Hugging Face's TruncationStrategy.LongestFirst, which gives b the odd token where a ≤ b, else a
+    Shapes   a, b (B,) → (B,), (B,)
+    """
+    short, long = np.minimum(a, b), np.maximum(a, b)
+    fits = a + b <= room
+    even = 2 * short > room  # then no cut of the longer one alone is enough, or it would become the shorter
+    new_short = np.where(even, room // 2, short)
+    new_long = np.where(fits, long, room - new_short)
+    return np.where(a <= b, new_short, new_long), np.where(a <= b, new_long, new_short)
+
+
+def fit(lengths_a, lengths_b, room):
+    """Lengths (B,), (B,) that fit into `room` tokens, and the mask of rows that were cut; room None: no limit."""
+    if room is None:
+        return lengths_a, lengths_b, np.zeros(len(lengths_a), bool)
+    a, b = longest_first(lengths_a, lengths_b, room)
+    return a, b, (a < lengths_a) | (b < lengths_b)
+
+
+def report_truncated(truncated, max_length, on_truncate):
+    """Raise, warn or say nothing where texts were cut."""
+    if on_truncate not in ON_TRUNCATE:
+        raise ValueError(f"on_truncate: expected one of {', '.join(map(repr, ON_TRUNCATE))}, got {on_truncate!r}")
+    if on_truncate == "silent" or not truncated.any():
+        return
+    rows = np.flatnonzero(truncated)
+    message = (
+        f"{len(rows)} of {len(truncated)} texts are longer than {max_length} tokens, the first is texts[{rows[0]}]"
+    )
+    if on_truncate == "raise":
+        raise ValueError(message)
+    warnings.warn(f"{message}: cut (see Batch.truncated, on_truncate)", stacklevel=4)
+
+
+def pad(values, starts, width, fill):
+    """Ragged (T,) → (B, width), `fill` at the ends of short rows."""
+    out = np.full((len(starts) - 1, width), fill, np.int64)
+    out[np.arange(width) < np.diff(starts)[:, None]] = values
+    return out

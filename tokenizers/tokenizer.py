@@ -1,0 +1,298 @@
+"""The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .template import fit, pad, report_truncated
+
+
+class Segments(NamedTuple):
+    """The tokens of B texts on top of each other, without special tokens around them.
+
+    Shapes   ids (T,) int32, offsets (T, 2) int32, word_ids (T,) int32, starts (B+1,) int64
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    word_ids: np.ndarray
+    starts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text, or one pair, as lists; word_ids is None and offsets are (0, 0) at special tokens."""
+
+    ids: list
+    tokens: list
+    offsets: list
+    type_ids: list
+    word_ids: list
+    special_tokens_mask: list
+
+    @property
+    def attention_mask(self):
+        return [1] * len(self.ids)
+
+    def __len__(self):
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B texts or pairs, ragged: row b is starts[b]:starts[b + 1] of every array.
+
+    Shapes   ids, type_ids, word_ids (T,) int32; special_tokens_mask (T,) bool; offsets (T, 2) int32 in characters
+             of the row's own text; starts (B+1,) int64; truncated (B,) bool
+    Units    word_ids is -1 and offsets are (0, 0) at special tokens
+    """
+
+    ids: np.ndarray
+    type_ids: np.ndarray
+    offsets: np.ndarray
+    word_ids: np.ndarray
+    special_tokens_mask: np.ndarray
+    starts: np.ndarray
+    truncated: np.ndarray
+
+    def __len__(self):
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self):
+        return np.diff(self.starts)
+
+    def row(self, b):
+        """Views of the arrays of one row, by name."""
+        part = slice(self.starts[b], self.starts[b + 1])
+        names = ("ids", "type_ids", "offsets", "word_ids", "special_tokens_mask")
+        return {name: getattr(self, name)[part] for name in names}
+
+
+class Tokenizer:
+    """A model with what stands around it. `special_tokens` maps the control tokens to their ids.
+
+    In a text, the letters "[SEP]" are ordinary text, so that users' words cannot become control tokens, unless
+    `allowed_special` names the token, or is "all" (as in Hugging Face's library).
+    """
+
+    def __init__(self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None):
+        self.model, self.normalizer, self.pretokenizer = model, normalizer, pretokenizer
+        self.template, self.decoder, self.special_tokens = template, decoder, dict(special_tokens)
+        self.file_settings = (
+            file_settings or {}
+        )  # what tokenizer.json says of truncation and padding: kept, not applied
+        self._tokens = [token for token, _ in sorted(model.vocab.items(), key=lambda item: item[1])]
+        for token, i in self.special_tokens.items():
+            if model.vocab.get(token) != i:
+                raise ValueError(f"special token {token!r}: expected id {model.vocab.get(token)}, got {i}")
+        for name, _ in (*template.single, *template.pair):
+            if name not in ("A", "B") and name not in self.special_tokens:
+                raise ValueError(f"the template names {name!r}, which is not a special token")
+
+    # Vocabulary
+
+    @property
+    def vocab(self):
+        """{token: id}, a copy."""
+        return dict(self.model.vocab)
+
+    @property
+    def vocab_size(self):
+        return len(self._tokens)
+
+    def token_to_id(self, token):
+        """Id of a token, None where there is none."""
+        return self.model.vocab.get(token)
+
+    def id_to_token(self, i):
+        """Token of an id, None where there is none."""
+        return self._tokens[i] if 0 <= i < len(self._tokens) else None
+
+    # Text → ids
+
+    def segment(self, text, allowed_special=()):
+        """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
+        pattern = self._special_pattern(allowed_special)
+        tokens, word, at = [], 0, 0
+        for part in pattern.split(text) if pattern else [text]:
+            if pattern and pattern.fullmatch(part):
+                tokens.append((self.special_tokens[part], at, at + len(part), word))
+                word += 1
+            else:
+                normal = self.normalizer.normalize(part)
+                for a, b in self.pretokenizer.split(normal.text):
+                    for i, start, end in self.model.match(normal.text[a:b]):
+                        tokens.append((i, at + normal.starts[a + start], at + normal.ends[a + end - 1], word))
+                    word += 1
+            at += len(part)
+        return tokens
+
+    def segment_batch(self, texts, allowed_special=()):
+        """Segments of a list of texts."""
+        rows = [self.segment(text, allowed_special) for text in texts]
+        flat = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
+        starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        return Segments(flat[:, 0].copy(), flat[:, 1:3].copy(), flat[:, 3].copy(), starts)
+
+    def encode(self, text, pair=None, add_special_tokens=True, *, allowed_special=()):
+        """Encoding of one text or one pair."""
+        pairs = None if pair is None else [pair]
+        batch = self.encode_batch([text], pairs, add_special_tokens=add_special_tokens, allowed_special=allowed_special)
+        ids = batch.ids.tolist()
+        return Encoding(
+            ids,
+            [self._tokens[i] for i in ids],
+            list(map(tuple, batch.offsets.tolist())),
+            batch.type_ids.tolist(),
+            [None if w < 0 else w for w in batch.word_ids.tolist()],
+            batch.special_tokens_mask.astype(int).tolist(),
+        )
+
+    def encode_batch(
+        self,
+        texts,
+        pairs=None,
+        max_length=None,
+        on_truncate="warn",
+        *,
+        add_special_tokens=True,
+        allowed_special=(),
+    ):
+        """Batch of texts, or of pairs of texts; the longer of a pair is cut first where max_length is too small.
+
+        Units    max_length in tokens, special tokens included
+        Raises   TypeError: a text is not a str (says which); ValueError: max_length below the number of special
+                 tokens, as many pairs as texts expected, or a text was cut and on_truncate is "raise"
+        """
+        texts = check_texts(texts, "texts")
+        pairs = None if pairs is None else check_texts(pairs, "pairs")
+        if pairs is not None and len(pairs) != len(texts):
+            raise ValueError(f"expected as many pairs as texts, {len(texts)}, got {len(pairs)}")
+        pieces = self.template.pieces(pairs is not None, add_special_tokens)
+        specials = sum(name not in ("A", "B") for name, _ in pieces)
+        if max_length is not None and max_length < specials:
+            raise ValueError(f"max_length {max_length} has no room for the {specials} special tokens")
+        a = self.segment_batch(texts, allowed_special)
+        b = None if pairs is None else self.segment_batch(pairs, allowed_special)
+        lengths_a = np.diff(a.starts)
+        lengths_b = np.zeros_like(lengths_a) if b is None else np.diff(b.starts)
+        room = None if max_length is None else max_length - specials
+        lengths_a, lengths_b, truncated = fit(lengths_a, lengths_b, room)
+        report_truncated(truncated, max_length, on_truncate)
+        return self._assemble(pieces, {"A": (a, lengths_a), "B": (b, lengths_b)}, specials, truncated)
+
+    def _assemble(self, pieces, sequences, specials, truncated):
+        """Lay out the template's pieces, row by row."""
+        lengths = sequences["A"][1] + sequences["B"][1] + specials
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        total = int(starts[-1])
+        ids, type_ids, word_ids = np.empty(total, np.int32), np.empty(total, np.int32), np.full(total, -1, np.int32)
+        offsets, mask = np.zeros((total, 2), np.int32), np.ones(total, bool)
+        at = starts[:-1].copy()  # where the next piece of each row goes
+        for name, type_id in pieces:
+            if name in ("A", "B"):
+                segments, kept = sequences[name]
+                within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+                to, source = np.repeat(at, kept) + within, np.repeat(segments.starts[:-1], kept) + within
+                ids[to], type_ids[to], mask[to] = segments.ids[source], type_id, False
+                offsets[to], word_ids[to] = segments.offsets[source], segments.word_ids[source]
+                at += kept
+            else:
+                ids[at], type_ids[at] = self.special_tokens[name], type_id
+                at += 1
+        return Batch(ids, type_ids, offsets, word_ids, mask, starts, truncated)
+
+    def __call__(
+        self,
+        texts,
+        pairs=None,
+        padding=True,
+        truncation=True,
+        max_length=None,
+        *,
+        on_truncate="silent",
+        add_special_tokens=True,
+        allowed_special=(),
+    ):
+        """dict of input_ids, attention_mask, token_type_ids: (B, L) int64, or lists of rows where padding is False.
+
+        Units    padding True: to the longest row; "max_length": to max_length. truncation False: max_length cuts nothing
+        Raises   as encode_batch; ValueError: the padding asked for is unknown, or has no length or [PAD] token
+        """
+        if padding not in (True, False, "longest", "max_length"):
+            raise ValueError(f"padding: expected True, False, 'longest' or 'max_length', got {padding!r}")
+        if padding == "max_length" and max_length is None:
+            raise ValueError("padding='max_length' needs max_length")
+        batch = self.encode_batch(
+            texts,
+            pairs,
+            max_length if truncation else None,
+            on_truncate,
+            add_special_tokens=add_special_tokens,
+            allowed_special=allowed_special,
+        )
+        ones = np.ones(len(batch.ids), np.int64)
+        columns = {"input_ids": batch.ids, "attention_mask": ones, "token_type_ids": batch.type_ids}
+        if not padding:
+            return {name: np.split(column, batch.starts[1:-1]) for name, column in columns.items()}
+        if "[PAD]" not in self.special_tokens:
+            raise ValueError("padding needs a [PAD] token, which this tokenizer lacks")
+        width = int(batch.lengths.max(initial=0))
+        if padding == "max_length":
+            width = max(width, max_length)
+        fills = {"input_ids": self.special_tokens["[PAD]"], "attention_mask": 0, "token_type_ids": 0}
+        return {name: pad(column, batch.starts, width, fills[name]) for name, column in columns.items()}
+
+    def _special_pattern(self, allowed_special):
+        """Compiled pattern of the special tokens to honour in text, longest first, or None."""
+        if isinstance(allowed_special, str) and allowed_special != "all":
+            raise ValueError(f"allowed_special: expected a collection of tokens or 'all', got {allowed_special!r}")
+        names = self.special_tokens if allowed_special == "all" else allowed_special
+        if unknown := set(names) - set(self.special_tokens):
+            raise ValueError(f"allowed_special: {sorted(unknown)} are no special tokens of this tokenizer")
+        if not names:
+            return None
+        return re.compile("(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + ")")
+
+    # Ids → text
+
+    def decode(self, ids, *, skip_special_tokens=True, clean_up=None):
+        """Text of a sequence of ids; clean_up closes the gap before ". , ! ? n't 's" and the like (None: as the file says).
+
+        Raises   ValueError: an id is not in the vocabulary (says where)
+        """
+        tokens, skipped = [], set(self.special_tokens.values()) if skip_special_tokens else set()
+        for position, i in enumerate(ids):
+            if not 0 <= i < len(self._tokens):
+                raise ValueError(f"ids[{position}]: expected 0 … {len(self._tokens) - 1}, got {i}")
+            if i not in skipped:
+                tokens.append(self._tokens[i])
+        return self.decoder.decode(tokens, clean_up)
+
+    # Files
+
+    def to_json(self):
+        """The text of tokenizer.json: equal tokenizers give equal text."""
+        from .files import to_json
+
+        return to_json(self)
+
+    def save(self, path):
+        """Write tokenizer.json, or the vocabulary alone where the name ends in .txt; never leaves half a file."""
+        from .files import save
+
+        save(self, path)
+
+
+def check_texts(texts, name):
+    """List of str, or a TypeError that says what was found where."""
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"{name}: expected a sequence of str, got {type(texts).__name__}")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__} {text!r:.40}")
+    return texts

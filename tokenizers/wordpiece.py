@@ -1,0 +1,208 @@
+"""WordPiece: a word is cut into the longest known pieces, left to right; pieces inside a word start with "##".
+
+Training joins, over and over, the pair of neighbouring pieces that stands together most often. Unlike byte pair
+encoding there is no list of merges to replay: the vocabulary alone decides how a word is cut.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from .normalize import BertNormalizer
+from .pretokenize import BertPreTokenizer
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Hugging Face's clean-up works token by token, so its two rules across tokens (" ' ", " do not") never apply
+CLOSED_UP = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
+
+
+class WordPiece:
+    """Greedy longest-match-first subwords.
+
+    Source   Wu et al. 2016 (arXiv:1609.08144) 4.1; Devlin et al. 2019 (arXiv:1810.04805)
+    Raises   ValueError: unk_token is not in vocab, or ids are not 0 … n - 1
+    """
+
+    def __init__(self, vocab, unk_token="[UNK]", prefix="##", max_input_chars_per_word=100):
+        if unk_token not in vocab:
+            raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
+        if sorted(vocab.values()) != list(range(len(vocab))):
+            raise ValueError(f"ids must be 0 … {len(vocab) - 1}, each once")
+        self.vocab, self.unk_token, self.prefix = vocab, unk_token, prefix
+        self.max_input_chars_per_word = max_input_chars_per_word
+        self.unk_id = vocab[unk_token]
+
+    def match(self, word):
+        """[(id, start, end)] of one word's pieces; the whole word is unknown where any rest of it is."""
+        if len(word) > self.max_input_chars_per_word:
+            return [(self.unk_id, 0, len(word))]
+        pieces, start = [], 0
+        while start < len(word):
+            prefix = self.prefix if start > 0 else ""
+            for end in range(len(word), start, -1):
+                piece = self.vocab.get(prefix + word[start:end])
+                if piece is not None:
+                    break
+            else:
+                return [(self.unk_id, 0, len(word))]
+            pieces.append((piece, start, end))
+            start = end
+        return pieces
+
+    @staticmethod
+    def train(
+        texts,
+        vocab_size=30522,
+        *,
+        lowercase=True,
+        min_frequency=2,
+        special_tokens=SPECIAL_TOKENS,
+        strip_accents=None,
+        progress=False,
+    ):
+        """A BERT tokenizer whose vocabulary is learned from an iterable of texts.
+
+        Ids: the special tokens; every character; every character inside a word, "##" before it; then joined pieces in
+        the order of joining: always the most frequent pair, ties to the smaller ids, until `vocab_size` is reached
+        or no pair occurs `min_frequency` times.
+
+        Source   as Hugging Face's WordPieceTrainer, which selects by count(ab)
+        Raises   TypeError: a text is not a str; ValueError: no words, or vocab_size below specials and alphabet
+        Differs  Schuster & Nakajima 2012 select by count(ab) / (count(a) count(b)), the gain in likelihood;
+                 Hugging Face numbers the "##" characters in random order, here they go by code point
+        """
+        from .template import bert_template
+        from .tokenizer import Tokenizer
+
+        if missing := [t for t in SPECIAL_TOKENS[1:4] if t not in special_tokens]:
+            raise ValueError(f"special_tokens must name {', '.join(missing)}")
+        normalizer, pretokenizer = BertNormalizer(lowercase=lowercase, strip_accents=strip_accents), BertPreTokenizer()
+        words = count_words(texts, normalizer, pretokenizer, progress)
+        if not words:
+            raise ValueError("cannot train on this corpus: it is empty or holds no words")
+        inside = sorted({"##" + c for word in words for c in word[1:]})
+        tokens = list(dict.fromkeys([*special_tokens, *sorted(set().union(*words)), *inside]))
+        if len(tokens) > vocab_size:
+            raise ValueError(
+                f"vocab_size {vocab_size} is too small: {len(special_tokens)} special tokens and the alphabet of this "
+                f"corpus need {len(tokens)}"
+            )
+        learn_pieces(words, tokens, vocab_size, min_frequency, "##", progress)
+        vocab = {token: i for i, token in enumerate(tokens)}
+        specials = {token: vocab[token] for token in special_tokens}
+        return Tokenizer(
+            WordPiece(vocab), normalizer, pretokenizer, bert_template(specials), WordPieceDecoder(), specials
+        )
+
+
+@dataclass(frozen=True)
+class WordPieceDecoder:
+    """Tokens → text: a space before each word, none before the inside of a word.
+
+    Source   Hugging Face's WordPiece decoder
+    """
+
+    prefix: str = "##"
+    clean_up: bool = True
+
+    def decode(self, tokens, clean_up=None):
+        clean_up, parts = self.clean_up if clean_up is None else clean_up, []
+        for i, token in enumerate(tokens):
+            if i > 0:
+                token = token[len(self.prefix) :] if token.startswith(self.prefix) else " " + token
+            if clean_up:
+                for end in CLOSED_UP:
+                    token = token.replace(" " + end, end)
+            parts.append(token)
+        return "".join(parts)
+
+
+def count_words(texts, normalizer, pretokenizer, progress=False):
+    """Counter of the words of all texts, normalized; each distinct run between blanks is normalized once."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
+    runs, words = Counter(), Counter()
+    for i, text in enumerate(_progress(texts, progress, "reading", "text")):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}]: expected str, got {type(text).__name__}")
+        runs.update(text.replace("\n", " ").replace("\t", " ").split(" "))
+    for run, count in runs.items():
+        normal = normalizer.normalize(run).text
+        for start, end in pretokenizer.split(normal):
+            words[normal[start:end]] += count
+    return words
+
+
+def learn_pieces(words, tokens, vocab_size, min_frequency, prefix, progress=False):
+    """Append to `tokens`, which holds the alphabet, the joined pieces of a Counter of words.
+
+    Only words that hold the joined pair are counted again, and a heap gives the next pair: its entries may be too
+    high, never too low, and a stale one goes back with its true count.
+    """
+    ids = {token: i for i, token in enumerate(tokens)}
+    cut = [([ids[word[0]], *(ids[prefix + c] for c in word[1:])], n) for word, n in words.items()]
+    pairs, where = defaultdict(int), defaultdict(set)
+    for w, (pieces, n) in enumerate(cut):
+        for pair in zip(pieces, pieces[1:], strict=False):
+            pairs[pair] += n
+            where[pair].add(w)
+    heap = [(-n, pair) for pair, n in pairs.items()]
+    heapify(heap)
+    bar = _progress(range(vocab_size - len(tokens)), progress, "joining", "piece")
+    remaining = iter(bar)
+    while len(tokens) < vocab_size and heap:
+        n, pair = heappop(heap)
+        if -n < min_frequency:
+            break
+        if -n != pairs[pair]:
+            heappush(heap, (-pairs[pair], pair))
+            continue
+        left, right = tokens[pair[0]], tokens[pair[1]]
+        joined = left + right[len(prefix) :]
+        if joined not in ids:  # another pair may have made the same piece before
+            ids[joined] = len(tokens)
+            tokens.append(joined)
+            next(remaining, None)
+        for changed in _join_everywhere(pair, ids[joined], cut, pairs, where):
+            heappush(heap, (-pairs[changed], changed))
+    if progress:
+        bar.close()
+
+
+def _join_everywhere(pair, joined, cut, pairs, where):
+    """Join a pair in all words, keeping counts and places right; returns the pairs that grew."""
+    grown = set()
+    for w in where.pop(pair):
+        pieces, n = cut[w]
+        for old in zip(pieces, pieces[1:], strict=False):
+            pairs[old] -= n
+        pieces = join(pieces, pair, joined)
+        for new in zip(pieces, pieces[1:], strict=False):
+            pairs[new] += n
+            if joined in new:
+                where[new].add(w)
+                grown.add(new)
+        cut[w] = pieces, n
+    return grown
+
+
+def join(pieces, pair, joined):
+    """[a, b, a, b, c] → [ab, ab, c]."""
+    out, i = [], 0
+    while i < len(pieces):
+        if i + 1 < len(pieces) and (pieces[i], pieces[i + 1]) == pair:
+            out.append(joined)
+            i += 2
+        else:
+            out.append(pieces[i])
+            i += 1
+    return out
+
+
+def _progress(items, shown, name, unit):
+    if not shown:
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, desc=name, unit=f" {unit}s")
