@@ -1,6 +1,6 @@
 """Nearest-neighbour indexes: vectors in, ids of the nearest vectors out.
 
-    index = ann.HNSW(dim, metric="cosine")        # or "ip", "l2"; ann.Exact(dim) is the ground truth of every other index
+    index = ann.HNSW(dim, metric="cosine")        # or "ip", "l2"; ann.Exact(dim) is never wrong, and slower
     index.add(vectors)
     ids, distances = index.search(queries, k=10, ef=64)
 

@@ -47,8 +47,9 @@ def _levels(index):
         return [f"entry point {entry_point} is not a row"]
     if levels.min() < 0:
         return [f"row {levels.argmin()} has level {levels.min()}"]
-    if levels[entry_point] != levels.max():
-        return [f"entry point {entry_point} has level {levels[entry_point]}, but row {levels.argmax()} {levels.max()}"]
+    top = np.where(_hanging(index), 0, levels)
+    if levels[entry_point] != top.max() or _hanging(index)[entry_point]:
+        return [f"entry point {entry_point} has level {levels[entry_point]}, but row {top.argmax()} {top.max()}"]
     expected = np.where(levels > 0, np.cumsum(levels) - levels, -1)
     if levels.sum() != index._upper_count or not np.array_equal(expected, first):
         return ["the places of the upper lists do not follow from the levels"]
@@ -63,18 +64,47 @@ def _links(index):
     layer = np.arange(index._upper_count) - index._upper_start[:count][owner] + 1
     findings = _list_findings(index._neighbors0[:count], np.arange(count), np.zeros(count, np.int64), 2 * M, levels)
     findings += _list_findings(index._upper[: index._upper_count], owner, layer, M, levels)
-    if findings or not count:
-        return findings
-    rows = np.arange(1, count)
-    bad = (parent[1:] < 0) | (parent[1:] >= rows)
-    if parent[0] != -1 or bad.any():
-        return [f"row {rows[bad.argmax()] if bad.any() else 0} has a wrong parent"]
-    neighbors0 = index._neighbors0[:count]
-    down = (neighbors0[parent[1:]] == rows[:, None]).any(axis=1)
-    up = (neighbors0[1:] == parent[1:, None]).any(axis=1)
+    return findings or _chains(index) or _tree(index)
+
+
+def _hanging(index):
+    """Which rows are copies that hang on a chain: all without a parent, but the first row."""
+    hanging = index._parent[: index._count] == -1
+    hanging[:1] = False
+    return hanging
+
+
+def _chains(index):
+    """Each hanging copy is on one chain of equal rows, which ends, and has no links of its own."""
+    count, following, hanging = index._count, index._copies[: index._count], _hanging(index)
+    rows = np.arange(count)
+    has = following >= 0
+    target = following[has]
+    if (following < -1).any() or (target >= count).any() or not np.array_equal(np.sort(target), rows[hanging]):
+        return ["the copies are not each on one chain"]
+    # a chain runs from a linked row up to the newest copy, then down: it cannot come back
+    if not np.where(hanging[has], target < rows[has], target > rows[has]).all():
+        return ["a chain of copies is out of order"]
+    equal = (index._vectors[rows[has]] == index._vectors[target]).all(axis=1)
+    if not equal.all():
+        return [f"row {target[equal.argmin()]} is not a copy of row {rows[has][equal.argmin()]}"]
+    linked = (index._neighbors0[:count] >= 0) & (hanging[:, None] | hanging[index._neighbors0[:count]])
+    return [f"row {linked.any(axis=1).argmax()}: a copy on a chain is linked"] if linked.any() else []
+
+
+def _tree(index):
+    """Every other row has an earlier row as its parent, and links lead both ways."""
+    hanging, parent = _hanging(index), index._parent[: index._count]
+    rows = np.flatnonzero(~hanging)[1:]
+    above = parent[rows]
+    wrong = (above < 0) | (above >= rows)
+    if parent[0] != -1 or wrong.any():
+        return [f"row {rows[wrong.argmax()] if wrong.any() else 0} has a wrong parent"]
+    down = (index._neighbors0[above] == rows[:, None]).any(axis=1)
+    up = (index._neighbors0[rows] == above[:, None]).any(axis=1)
     if not (down & up).all():
-        findings.append(f"row {rows[(down & up).argmin()]} and its parent are not linked both ways")
-    return findings
+        return [f"row {rows[(down & up).argmin()]} and its parent are not linked both ways"]
+    return []
 
 
 def _list_findings(lists, owner, layer, most, levels):
@@ -100,14 +130,17 @@ def _list_findings(lists, owner, layer, most, levels):
 
 @kernel
 def reach(graph, entry_point):
-    """Which rows a walk over layer 0 reaches. Shapes: → (N,) bool"""
+    """Which rows a walk over layer 0 and the chains of copies reaches. Shapes: → (N,) bool"""
     reached = np.zeros(graph.parent.shape[0], np.bool_)
     stack = np.empty(graph.parent.shape[0], np.int64)
     reached[entry_point] = True
     stack[0], size = entry_point, 1
     while size > 0:
         size -= 1
-        links = neighborhood(graph, stack[size], 0)
+        links, copy = neighborhood(graph, stack[size], 0), graph.copies[stack[size]]
+        while copy >= 0:
+            reached[copy] = True
+            copy = graph.copies[copy]
         for place in range(links.shape[0]):
             e = links[place]
             if e >= 0 and not reached[e]:

@@ -25,7 +25,7 @@ MAX_NORM = 9e18
 _ANY_ORDER = {"reassoc", "nsz", "contract"}
 
 
-@kernel(fastmath=_ANY_ORDER)
+@kernel(fastmath=_ANY_ORDER, forceinline=True)
 def squared_l2(a, i, b, j):
     """Squared Euclidean distance of row i of a and row j of b."""
     total = np.float32(0.0)
@@ -35,7 +35,7 @@ def squared_l2(a, i, b, j):
     return total
 
 
-@kernel(fastmath=_ANY_ORDER)
+@kernel(fastmath=_ANY_ORDER, forceinline=True)
 def inner_product(a, i, b, j):
     """Inner product of row i of a and row j of b."""
     total = np.float32(0.0)
@@ -44,7 +44,7 @@ def inner_product(a, i, b, j):
     return total
 
 
-@kernel
+@kernel(forceinline=True)
 def distance(metric, a, i, b, j):
     """Distance of row i of a and row j of b.
 

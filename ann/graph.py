@@ -4,7 +4,9 @@ neighbors0  (N, W0)  links of every row on layer 0; a list ends at the first -1.
                      64-byte cache lines, and the table starts on one
 upper       (U, W)   links on layers 1, 2, …: row r of level l owns the l consecutive lists from upper_start[r] on
 levels      (N,)     the highest layer a row lives on
-parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); -1 for the first row
+parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); -1 for the first row and for copies
+    copies      (N,)     the next row of a chain of equal rows, newest first; -1 at its end. A chain starts at a linked
+                         row, the copies on it have no links of their own
 """
 
 from typing import NamedTuple
@@ -26,9 +28,10 @@ class Graph(NamedTuple):
     upper_start: np.ndarray  # (N,) int32
     levels: np.ndarray  # (N,) int8
     parent: np.ndarray  # (N,) int32
+    copies: np.ndarray  # (N,) int32
 
 
-@kernel
+@kernel(forceinline=True)
 def neighborhood(graph, row, layer):
     """The list of a row's links on a layer, spare places included: a view, so writing to it changes the graph."""
     if layer == 0:
@@ -36,7 +39,7 @@ def neighborhood(graph, row, layer):
     return graph.upper[graph.upper_start[row] + layer - 1]
 
 
-@kernel
+@kernel(forceinline=True)
 def degree(links):
     """Number of links in a list."""
     size = 0

@@ -12,7 +12,7 @@ near the end, and because "the next candidate" and "the worst result" are then t
 from ._jit import kernel
 
 
-@kernel
+@kernel(forceinline=True)
 def before(distance_a, label_a, distance_b, label_b):
     """Whether pair a comes before pair b."""
     return distance_a < distance_b or (distance_a == distance_b and label_a < label_b)
@@ -52,7 +52,7 @@ def pop(distances, labels, size):
     return size
 
 
-@kernel
+@kernel(forceinline=True)
 def insert_sorted(distances, labels, size, distance, label):
     """Insert a pair into the sorted pairs [0, size), dropping the last where the arrays are full; returns its place.
 

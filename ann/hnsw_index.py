@@ -59,20 +59,21 @@ class HNSW(Index):
         widths = list_width(self._parameters.M_max0), list_width(self.M)
         self._neighbors0, self._upper = (aligned_empty((0, width), np.int32) for width in widths)
         self._upper_start, self._levels = np.empty(0, np.int32), np.empty(0, np.int8)
-        self._parent = np.empty(0, np.int32)
+        self._parent, self._copies = np.empty(0, np.int32), np.empty(0, np.int32)
         self._upper_count, self._entry_point = 0, -1
 
     def _reserve(self, rows):
         super()._reserve(rows)
         self._neighbors0 = grow(self._neighbors0, rows, -1)
-        self._upper_start, self._levels, self._parent = (
-            grow(a, rows, fill) for a, fill in ((self._upper_start, -1), (self._levels, 0), (self._parent, -1))
+        self._upper_start, self._parent, self._copies = (
+            grow(a, rows, -1) for a in (self._upper_start, self._parent, self._copies)
         )
+        self._levels = grow(self._levels, rows, 0)
 
     def _graph(self):
         """The arrays as the kernels take them."""
-        tables = self._neighbors0, self._upper, self._upper_start, self._levels, self._parent
-        return Graph(self._metric, self._vectors, *tables)
+        links = self._neighbors0, self._upper, self._upper_start
+        return Graph(self._metric, self._vectors, *links, self._levels, self._parent, self._copies)
 
     # ---- Algorithm 1 -------------------------------------------------------------------------------------------------
 
@@ -135,6 +136,7 @@ class HNSW(Index):
             "upper": self._upper[: self._upper_count],
             "upper_start": self._upper_start[:count],
             "parent": self._parent[:count],
+            "copies": self._copies[:count],
             "levels": self._levels[:count],
         }
 

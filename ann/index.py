@@ -116,7 +116,7 @@ class Index:
             self._clear()
 
     def compact(self):
-        """Build the index anew from its live rows, in their order; the same as a new index that was given only these."""
+        """Build the index anew from its live rows, in their order: as a new index that was given only these."""
         live = np.flatnonzero(self._live[: self._count])
         vectors, ids = self._vectors[live], self._ids[live]
         self._clear()

@@ -1,4 +1,4 @@
-"""What callers pass in, checked and converted: a clear error, or arrays that every kernel accepts. Nothing of theirs is changed."""
+"""What callers pass in, checked and converted: a clear error, or new arrays that every kernel accepts."""
 
 import numpy as np
 

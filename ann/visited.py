@@ -1,7 +1,8 @@
 """Which rows a search has seen: one byte a row, stamped with the number of the search.
 
 A new search takes the next number instead of clearing the array; after 255 searches the numbers are used up and the
-array is cleared once. One byte a row keeps a million rows in the second-level cache (nmslib's idea, with 16 bits there).
+array is cleared once. One byte a row keeps a million rows in the second-level cache. The idea is nmslib's,
+with 16 bits there.
 """
 
 from contextlib import contextmanager
