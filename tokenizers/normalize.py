@@ -112,8 +112,8 @@ def decompose(c):
     if not 0 <= k <= HANGUL_LAST - HANGUL_FIRST:
         return mapping("NFD").get(c, c)
     v, t = divmod(k, T_COUNT)
-    l, v = divmod(v, V_COUNT)
-    return chr(L_FIRST + l) + chr(V_FIRST + v) + (chr(T_BEFORE + t) if t else "")
+    lead, v = divmod(v, V_COUNT)
+    return chr(L_FIRST + lead) + chr(V_FIRST + v) + (chr(T_BEFORE + t) if t else "")
 
 
 # Tables: text in unicode_tables.py, parsed once
@@ -158,11 +158,13 @@ class FoldTable(NamedTuple):
              LOOK_UP; REORDER, a mark whose place depends on its neighbours (such texts go the plain way)
     start    (0x110000,) int32: 0, or where in `outputs` the replacement starts: its length, then its code points
     outputs  int32; PUNCTUATION_BIT is set on those that are punctuation
+    longest  of the replacements
     """
 
     kind: np.ndarray
     start: np.ndarray
     outputs: np.ndarray
+    longest: int
 
 
 @cache
@@ -203,15 +205,17 @@ def fold_table(normalizer):
             kind[a : b + 1], start[a : b + 1] = LOOK_UP, 1
     for c in code_points("WHITE_SPACE") - (code_points("DROPPED") if normalizer.clean_text else set()):
         kind[ord(c)] = SPACE
-    return FoldTable(kind, start, np.array(outputs, np.int32))
+    outputs = np.array(outputs, np.int32)
+    longest = max(1, int(outputs[start].max()))
+    return FoldTable(kind, start, outputs, longest)
 
 
 def _fold_hangul(kind, start, outputs):
     """The 11,172 Hangul syllables' decompositions, without a loop."""
     k = np.arange(HANGUL_LAST - HANGUL_FIRST + 1)
     v, t = np.divmod(k, T_COUNT)
-    l, v = np.divmod(v, V_COUNT)
-    rows = np.stack([2 + (t > 0), L_FIRST + l, V_FIRST + v, T_BEFORE + t], axis=1)
+    lead, v = np.divmod(v, V_COUNT)
+    rows = np.stack([2 + (t > 0), L_FIRST + lead, V_FIRST + v, T_BEFORE + t], axis=1)
     kind[HANGUL_FIRST : HANGUL_LAST + 1] = LOOK_UP
     start[HANGUL_FIRST : HANGUL_LAST + 1] = len(outputs) + 4 * k
     outputs += rows.ravel().tolist()

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,20 @@ class Segments(NamedTuple):
     offsets: np.ndarray
     word_ids: np.ndarray
     starts: np.ndarray
+
+
+def replace_rows(segments, rows):
+    """Segments with some rows, {row: [(id, start, end, word)]}, in place of those that stand there."""
+    parts, starts = [], segments.starts
+    for b in range(len(starts) - 1):
+        part = slice(starts[b], starts[b + 1])
+        if b in rows:
+            row = np.array(rows[b], np.int32).reshape(-1, 4)
+            parts.append((row[:, 0], row[:, 1:3], row[:, 3]))
+        else:
+            parts.append((segments.ids[part], segments.offsets[part], segments.word_ids[part]))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Segments(*columns, np.cumsum([0, *(len(ids) for ids, _, _ in parts)], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -131,11 +146,20 @@ class Tokenizer:
         return tokens
 
     def segment_batch(self, texts, allowed_special=()):
-        """Segments of a list of texts."""
-        rows = [self.segment(text, allowed_special) for text in texts]
-        flat = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
-        starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return Segments(flat[:, 0].copy(), flat[:, 1:3].copy(), flat[:, 3].copy(), starts)
+        """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
+        pattern = self._special_pattern(allowed_special)
+        special = np.array([bool(pattern and pattern.search(text)) for text in texts], bool)
+        usual = [" " if s else text for s, text in zip(special, texts, strict=True)] if special.any() else texts
+        *columns, starts, plain = self._engine.segment(usual)
+        segments = Segments(*columns, starts)
+        rows = {b: self.segment(texts[b], allowed_special) for b in np.flatnonzero(plain | special).tolist()}
+        return replace_rows(segments, rows) if rows else segments
+
+    @cached_property
+    def _engine(self):
+        from .wordpiece_kernel import Engine
+
+        return Engine(self.normalizer, self.model)
 
     def encode(self, text, pair=None, add_special_tokens=True, *, allowed_special=()):
         """Encoding of one text or one pair."""

@@ -1,0 +1,343 @@
+"""BERT's whole pipeline as one kernel over code points: the same ids and offsets as the plain form, many times faster.
+
+Three things make it fast. What normalization does to a code point is looked up in one table (`FoldTable`). The longest
+match walks a trie, so each character is read once per piece. And the result for a raw chunk, the text between two
+blanks or punctuation marks, is remembered: most of a text is chunks seen before, which then cost one look-up and
+are not even normalized. A chunk is remembered with its code points and compared with them, so no hash is trusted.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
+
+CODE_BITS = 21
+TRIE_FACTOR, CHUNK_FACTOR = 0xB5297, 0x2C1B3D  # odd; small enough that no product leaves int64
+CHUNK_MASK = (1 << 40) - 1
+LONGEST_CACHED = 48  # code points; longer chunks hardly come twice
+CACHE_SLOTS, CACHE_WORDS = 1 << 18, 1 << 21  # 4 MB and 8 MB, touched as they fill
+BLOCK = 1 << 18  # code points a call: 1 MB, so that input and output stay in the processor's caches
+
+
+class Trie(NamedTuple):
+    """Tokens as paths. An edge is a row of a hash table with linear probing: key = node << 21 | code point, -1 empty.
+
+    keys    (S,) int64      children (S,) int32      token (nodes,) int32: id of the token that ends there, or -1
+    """
+
+    keys: np.ndarray
+    children: np.ndarray
+    token: np.ndarray
+
+
+class Cache(NamedTuple):
+    """Chunks seen before.
+
+    slots   (S, 2) int64: hash, place << 16 | length << 8 | tokens; the second is 0 where empty
+    store   uint32: at each place the chunk's code points, then two words for each of its tokens:
+            id and start << 16 | end << 8 | word, counted from the chunk's own start
+    used    (2,) int64: slots and words of the store in use
+    """
+
+    slots: np.ndarray
+    store: np.ndarray
+    used: np.ndarray
+
+
+class Output(NamedTuple):
+    """Room for the tokens of a block."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    word_ids: np.ndarray
+
+
+class Rules(NamedTuple):
+    """Scalars of the model: `inside` is the trie's node where pieces inside a word start, -1 if there are none."""
+
+    unk_id: int
+    inside: int
+    max_chars: int
+
+
+@kernel
+def child(trie, node, code):
+    """The node behind an edge, or -1."""
+    key = node << CODE_BITS | code
+    mask = len(trie.keys) - 1
+    slot = ((key * TRIE_FACTOR) >> 20) & mask
+    while trie.keys[slot] != key:
+        if trie.keys[slot] < 0:
+            return -1
+        slot = (slot + 1) & mask
+    return int(trie.children[slot])
+
+
+@kernel
+def grow_trie(trie, codes, starts, ids):
+    """Put tokens into an empty trie; returns how many nodes it has."""
+    nodes, mask = 1, len(trie.keys) - 1
+    for t in range(len(ids)):
+        node = 0
+        for i in range(starts[t], starts[t + 1]):
+            key = node << CODE_BITS | int(codes[i])
+            slot = ((key * TRIE_FACTOR) >> 20) & mask
+            while trie.keys[slot] != key and trie.keys[slot] >= 0:
+                slot = (slot + 1) & mask
+            if trie.keys[slot] < 0:
+                trie.keys[slot], trie.children[slot] = key, nodes
+                nodes += 1
+            node = int(trie.children[slot])
+        trie.token[node] = ids[t]
+    return nodes
+
+
+@kernel
+def emit(out, at, token, start, end, word):
+    out.ids[at] = token
+    out.offsets[at, 0], out.offsets[at, 1] = start, end
+    out.word_ids[at] = word
+    return at + 1
+
+
+@kernel
+def match_word(word_codes, sources, n, trie, rules, out, at, word):
+    """`WordPiece.match` of the n code points of a word; sources[n - 1] is also right where n > max_chars."""
+    first, position, root = at, 0, 0
+    while position < n and n <= rules.max_chars:
+        node, token, end = root, -1, position
+        for j in range(position, n):
+            node = child(trie, node, int(word_codes[j]))
+            if node < 0:
+                break
+            if trie.token[node] >= 0:
+                token, end = trie.token[node], j + 1
+        if token < 0:
+            break
+        at = emit(out, at, token, sources[position], sources[end - 1] + 1, word)
+        position, root = end, rules.inside
+        if root < 0:
+            break
+    if position < n:  # some rest has no match, or the word is too long
+        at = emit(out, first, rules.unk_id, sources[0], sources[n - 1] + 1, word)
+    return at
+
+
+@kernel
+def cut_chunk(codes, start, end, fold, trie, rules, word_codes, sources, out, at, word):
+    """Normalize and cut the raw chunk codes[start:end]; returns where its tokens end, and the next word's number."""
+    n = 0
+    for i in range(start, end):
+        place = int(fold.start[codes[i]])
+        count = int(fold.outputs[place]) if place > 0 else 1
+        for j in range(count):
+            code = int(fold.outputs[place + 1 + j]) if place > 0 else int(codes[i])
+            punctuation = code >= PUNCTUATION_BIT
+            if punctuation and n > 0:
+                at = match_word(word_codes, sources, n, trie, rules, out, at, word)
+                n, word = 0, word + 1
+            n = min(n + 1, rules.max_chars + 1)  # one too many is enough to know
+            word_codes[n - 1], sources[n - 1] = code & (PUNCTUATION_BIT - 1), i
+            if punctuation:
+                at = match_word(word_codes, sources, n, trie, rules, out, at, word)
+                n, word = 0, word + 1
+    if n > 0:
+        at = match_word(word_codes, sources, n, trie, rules, out, at, word)
+        word += 1
+    return at, word
+
+
+@kernel
+def find_chunk(cache, codes, start, end, hashed):
+    """Slot of a chunk, or of the empty place for it."""
+    mask = len(cache.slots) - 1
+    slot = (hashed ^ (hashed >> 19)) & mask
+    while True:
+        packed = cache.slots[slot, 1]
+        if packed == 0:
+            return slot
+        if cache.slots[slot, 0] == hashed and ((packed >> 8) & 255) == end - start:
+            place, same = packed >> 16, True
+            for i in range(end - start):
+                if cache.store[place + i] != codes[start + i]:
+                    same = False
+                    break
+            if same:
+                return slot
+        slot = (slot + 1) & mask
+
+
+@kernel
+def recall_chunk(cache, packed, start, out, at, word):
+    """Copy a remembered chunk's tokens to the output."""
+    place, count = (packed >> 16) + ((packed >> 8) & 255), packed & 255
+    last = -1
+    for t in range(count):
+        where = int(cache.store[place + 2 * t + 1])
+        last = where & 255
+        token = cache.store[place + 2 * t]
+        at = emit(out, at, token, start + (where >> 16), start + ((where >> 8) & 255), word + last)
+    return at, word + last + 1
+
+
+@kernel
+def remember_chunk(cache, slot, codes, start, end, hashed, out, first, at, word):
+    """Store the tokens first … at of a chunk; a full cache is emptied, so that it follows the text."""
+    length, count = end - start, at - first
+    need = length + 2 * count
+    if count > 255:
+        return
+    if 2 * (cache.used[0] + 1) > len(cache.slots) or cache.used[1] + need > len(cache.store):
+        cache.slots[:] = 0
+        cache.used[:] = 0
+        slot = find_chunk(cache, codes, start, end, hashed)
+    place = int(cache.used[1])
+    cache.slots[slot, 0], cache.slots[slot, 1] = hashed, place << 16 | length << 8 | count
+    cache.used[0] += 1
+    cache.used[1] += need
+    for i in range(length):
+        cache.store[place + i] = codes[start + i]
+    place += length
+    for t in range(count):
+        a, b = out.offsets[first + t, 0] - start, out.offsets[first + t, 1] - start
+        cache.store[place + 2 * t] = out.ids[first + t]
+        cache.store[place + 2 * t + 1] = a << 16 | b << 8 | (out.word_ids[first + t] - word)
+
+
+@kernel
+def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sources, out, row_ends, plain):
+    """Tokens of the texts codes[text_starts[b]:text_starts[b + 1]]; returns their number.
+
+    Offsets count from the start of the block. Rows that hold a mark whose place depends on others are left empty
+    and set in `plain`.
+    """
+    at = 0
+    for b in range(len(text_starts) - 1):
+        i, stop, row_start, word = int(text_starts[b]), int(text_starts[b + 1]), at, 0
+        while i < stop:
+            code = int(codes[i])
+            kind = int(fold.kind[code])
+            if kind == SPACE:
+                i += 1
+                continue
+            start, hashed = i, 0
+            while True:  # a chunk: one ALONE, or up to the next SPACE or ALONE
+                hashed = ((hashed + code + 1) * CHUNK_FACTOR) & CHUNK_MASK
+                if kind == REORDER:
+                    plain[b] = True
+                i += 1
+                if kind == ALONE or i == stop:
+                    break
+                code = int(codes[i])
+                kind = int(fold.kind[code])
+                if kind == SPACE or kind == ALONE:
+                    break
+            if i - start > LONGEST_CACHED:
+                at, word = cut_chunk(codes, start, i, fold, trie, rules, word_codes, sources, out, at, word)
+                continue
+            slot = find_chunk(cache, codes, start, i, hashed)
+            packed = int(cache.slots[slot, 1])
+            if packed != 0:
+                at, word = recall_chunk(cache, packed, start, out, at, word)
+            else:
+                first, before = at, word
+                at, word = cut_chunk(codes, start, i, fold, trie, rules, word_codes, sources, out, at, word)
+                remember_chunk(cache, slot, codes, start, i, hashed, out, first, at, before)
+        if plain[b]:
+            at = row_start
+        shift = text_starts[b]
+        for t in range(row_start, at):
+            out.offsets[t, 0] -= shift
+            out.offsets[t, 1] -= shift
+        row_ends[b] = at
+    return at
+
+
+def build_trie(vocab, prefix):
+    """Trie of a vocabulary, and its node where pieces inside a word start."""
+    codes, starts = code_array(list(vocab))
+    size = 1 << max(4, (2 * len(codes)).bit_length())
+    trie = Trie(np.full(size, -1, np.int64), np.zeros(size, np.int32), np.full(len(codes) + 1, -1, np.int32))
+    nodes = grow_trie(trie, codes, starts, np.fromiter(vocab.values(), np.int32, len(vocab)))
+    trie = trie._replace(token=trie.token[:nodes].copy())
+    inside = 0
+    for code in map(ord, prefix):
+        inside = child(trie, inside, code) if inside >= 0 else -1
+    return trie, inside
+
+
+def code_array(texts):
+    """Code points (N,) uint32 of texts on top of each other, and where each starts (B+1,) int64."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=starts[1:])
+    return codes, starts
+
+
+class Engine:
+    """Tables of one tokenizer, and workspaces: each call takes one or makes one, so threads never share a cache."""
+
+    def __init__(self, normalizer, model):
+        self.fold = fold_table(normalizer)
+        self.trie, inside = build_trie(model.vocab, model.prefix)
+        self.rules = Rules(model.unk_id, inside, model.max_input_chars_per_word)
+        self.workspaces = deque()
+
+    def segment(self, texts):
+        """(ids, offsets, word_ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        block_of = (np.cumsum(lengths) - lengths) // BLOCK
+        bounds = np.flatnonzero(np.diff(block_of, prepend=-1, append=-1)) if len(texts) else []
+        workspace = self.workspaces.pop() if self.workspaces else Workspace()
+        parts = [self._segment_block(texts[a:b], workspace) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self.workspaces.append(workspace)
+        if not parts:
+            parts = [(*Workspace().output(0), np.zeros(0, np.int64), np.zeros(0, bool))]
+        if len(parts) == 1:
+            ids, offsets, word_ids, counts, plain = parts[0]
+        else:
+            ids, offsets, word_ids, counts, plain = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return ids, offsets, word_ids, np.concatenate([[0], np.cumsum(counts)]), plain
+
+    def _segment_block(self, texts, workspace):
+        codes, starts = code_array(texts)
+        out = workspace.output(self.fold.longest * len(codes))
+        longest_word = min(self.rules.max_chars, self.fold.longest * len(codes)) + 1
+        buffers = np.empty((2, longest_word), np.int32)
+        row_ends, plain = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
+        total = segment_block(
+            codes,
+            starts,
+            self.fold,
+            self.trie,
+            self.rules,
+            workspace.cache,
+            buffers[0],
+            buffers[1],
+            out,
+            row_ends,
+            plain,
+        )
+        return *(column[:total].copy() for column in out), np.diff(row_ends, prepend=0), plain
+
+
+class Workspace:
+    """A cache of chunks, and room for output that is kept from call to call."""
+
+    def __init__(self):
+        self.cache = Cache(
+            np.zeros((CACHE_SLOTS, 2), np.int64), np.empty(CACHE_WORDS, np.uint32), np.zeros(2, np.int64)
+        )
+        self._output = None
+
+    def output(self, size):
+        """Output with room for `size` tokens; what an unusually long text needs is not kept."""
+        if self._output is not None and len(self._output.ids) >= size:
+            return self._output
+        output = Output(np.empty(size, np.int32), np.empty((size, 2), np.int32), np.empty(size, np.int32))
+        if size <= 8 * BLOCK:
+            self._output = output
+        return output
