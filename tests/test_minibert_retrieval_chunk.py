@@ -32,6 +32,7 @@ def test_chunk_span_is_its_text(text, size, overlap, count):
 
 
 @given(texts, sizes, st.integers(0, 11), counts)
+@example("a. b c. d e.", 3, 2, count_words)
 def test_chunk_covers_every_word(text, size, overlap, count):
     """Every character that is not white space is in a chunk, and the chunks go forward."""
     chunks = chunk_text(text, size, min(overlap, size - 1), count)
@@ -44,7 +45,7 @@ def test_chunk_covers_every_word(text, size, overlap, count):
 
 
 @given(texts, sizes, st.integers(0, 11), counts)
-@example("aaaa bb", 2, 0, count_characters)
+@example("a. b.", 4, 0, count_characters)
 def test_chunk_keeps_budget(text, size, overlap, count):
     """No chunk counts for more than the budget, and what it repeats of the one before for no more than the overlap."""
     overlap = min(overlap, size - 1)

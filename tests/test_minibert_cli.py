@@ -1,0 +1,206 @@
+"""The command line, run as users run it: right answers, exit codes, and one line for every kind of bad input."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from helpers import ROOT
+
+SMALL = "--vocab-size 200 --width 16 --layers 1 --heads 2 --dim 8 --max-length 16 --epochs 2 --warmup 2 --batch-size 8"
+ANIMALS = ["cat", "dog", "owl", "bee", "ant", "cow", "hen", "pig"]
+
+
+def minibert(*argv, cwd, largest_file=None):
+    """Run the command in a new process, writing no file larger than `largest_file` bytes."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    command = [sys.executable, "-m", "minibert.cli", *map(str, argv)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    options = {"preexec_fn": limit} if largest_file else {}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=120, **options)
+
+
+def fails(done, *words):
+    """Whether a run ended in exit code 1 and one line on stderr that holds all these words."""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("minibert: warning: ")]
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(lines) == 1 and lines[0].startswith("minibert: error: "), done.stderr
+    return all(word in lines[0] for word in words) or pytest.fail(f"{words} not all in: {lines[0]}")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with pairs, a trained model, texts and a store of them."""
+    home = tmp_path_factory.mktemp("home")
+    pairs = [f"what does the {a} see\tthe {a} sees the {b}" for a in ANIMALS for b in ANIMALS]
+    (home / "pairs.tsv").write_text("\n".join(pairs), encoding="utf-8")
+    (home / "texts").mkdir()
+    for animal in ANIMALS:
+        (home / "texts" / f"{animal}.md").write_text(f"# The {animal}\n\nIt lives on a farm.\n", encoding="utf-8")
+    (home / "texts" / "more.jsonl").write_text('{"id": "j1", "text": "the fox sees the hen"}\n\n', encoding="utf-8")
+    done = minibert("train", "pairs.tsv", "--out", "model", *SMALL.split(), "--eval", "pairs.tsv", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "saved model" in done.stdout and "mrr@10" in done.stdout
+    done = minibert("ingest", "texts", "--store", "store", "--model", "model", cwd=home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9 documents added, 9 in store\n", "")
+    return home
+
+
+def copy(path, to):
+    """Copy a folder; returns the copy."""
+    to.mkdir()
+    for file in path.iterdir():
+        if file.is_dir():
+            copy(file, to / file.name)
+        else:
+            (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_cli_query_answers_from_another_process_and_folder(home, tmp_path):
+    """The store remembers its model; approximate and exact search print the same hits with source and span."""
+    done = minibert("query", "the fox sees the hen", "--store", home / "store", "-k", 9, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "j1 [0:20]\n    the fox sees the hen" in done.stdout
+    assert done.stdout.count("texts/") == 8
+    exact = minibert("query", "the fox sees the hen", "--store", home / "store", "-k", 9, "--exact", cwd=tmp_path)
+    assert exact.stdout == done.stdout
+
+
+def test_cli_query_of_unknown_words_answers(home):
+    """A question of nothing but unknown words is no mistake; several questions are answered one by one."""
+    done = minibert("query", "☃☃ ☂", "owl", "--store", "store", "-k", 1, cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\n☃☃ ☂\n 1  ") and "\nowl\n 1  " in done.stdout
+
+
+def test_cli_eval_prints_metrics(home):
+    """MRR and recall at the asked depth, and the number of questions."""
+    done = minibert("eval", "pairs.tsv", "--model", "model", "-k", 64, cwd=home)
+    assert done.returncode == 0 and "recall@64 1.0000\nquestions 64\n" in done.stdout
+
+
+def test_cli_info_names_versions_and_blas(home):
+    """Versions, processor, and what multiplies matrices."""
+    done = minibert("info", cwd=home)
+    assert done.returncode == 0
+    for name in ("minibert", "numpy", "numba", "cpu", "blas"):
+        assert any(line.startswith(name) for line in done.stdout.splitlines()), name
+
+
+def test_cli_train_resumes_to_the_same_model(home, tmp_path):
+    """--resume from the finished checkpoint ends in the same weights; with other settings it is refused."""
+    copy(home / "model", tmp_path / "model")
+    weights = (home / "model" / "model.safetensors").read_bytes()
+    (tmp_path / "model" / "model.safetensors").unlink()
+    again = ["train", home / "pairs.tsv", "--out", "model", *SMALL.split(), "--resume"]
+    done = minibert(*again, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
+    assert fails(minibert(*again, "--seed", 5, cwd=tmp_path), "checkpoint.safetensors", "other settings")
+
+
+def test_cli_help_is_light():
+    """--help loads neither NumPy nor Numba; bad usage is exit code 2."""
+    code = (
+        "import sys; from minibert import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit as exit: assert not exit.code\n"
+        "assert not {'numpy', 'numba', 'sqlite3', 'tqdm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert all(f"    {name} " in done.stdout for name in ("demo", "info", "train", "ingest", "query", "eval"))
+    assert minibert("query", cwd=ROOT).returncode == 2
+    assert minibert("fly", cwd=ROOT).returncode == 2
+
+
+def test_cli_empty_corpus(home, tmp_path):
+    """A folder without texts, a .jsonl file without lines, pairs without pairs."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "e.jsonl").write_text("\n")
+    (tmp_path / "e.tsv").write_text("")
+    ingest = ["--store", tmp_path / "store", "--model", home / "model"]
+    assert fails(minibert("ingest", "empty", *ingest, cwd=tmp_path), "empty", "the corpus is empty")
+    assert not (tmp_path / "store").exists()
+    assert fails(minibert("ingest", "e.jsonl", *ingest, cwd=tmp_path), "the corpus is empty")
+    assert fails(minibert("query", "q", "--store", tmp_path / "store", cwd=tmp_path), "store", "holds no documents")
+    assert fails(minibert("train", "e.tsv", "--out", "m", cwd=tmp_path), "e.tsv", "empty")
+    assert not (tmp_path / "m").exists()
+
+
+def test_cli_empty_document(home, tmp_path):
+    """The error names the document; the store is as before."""
+    store = copy(home / "store", tmp_path / "store")
+    (tmp_path / "a.txt").write_text("something")
+    (tmp_path / "b.txt").write_text(" \n")
+    assert fails(minibert("ingest", "a.txt", "b.txt", "--store", store, cwd=tmp_path), "b.txt", "is empty")
+    done = minibert("query", "something", "--store", store, "-k", 50, cwd=tmp_path)
+    assert "a.txt" not in done.stdout and done.stdout.count("texts/") == 8
+
+
+def test_cli_not_utf8(home, tmp_path):
+    """The error names file and byte, for texts, .jsonl and pairs."""
+    for name in ("a.txt", "a.jsonl", "a.tsv"):
+        (tmp_path / name).write_bytes(b"ok\tok \xff")
+    for name in ("a.txt", "a.jsonl"):
+        assert fails(minibert("ingest", name, "--store", home / "store", cwd=tmp_path), name, "UTF-8", "0xff at 6")
+    assert fails(minibert("eval", "a.tsv", "--model", home / "model", cwd=tmp_path), "a.tsv", "UTF-8", "0xff at 6")
+
+
+def test_cli_other_encoders_store(home, tmp_path):
+    """A store refuses questions and documents of another model, naming both."""
+    done = minibert("train", "pairs.tsv", "--out", tmp_path / "other", *SMALL.split(), "--seed", 1, cwd=home)
+    assert done.returncode == 0, done.stderr
+    for command in (["query", "cat"], ["ingest", "texts"]):
+        done = minibert(*command, "--store", "store", "--model", tmp_path / "other", cwd=home)
+        assert fails(done, "store.sqlite", "written with the encoder", "this one is")
+
+
+def test_cli_truncated_files(home, tmp_path):
+    """A truncated model or checkpoint is named; a truncated index is reported and rebuilt, with the same answers."""
+    before = minibert("query", "the fox sees the hen", "--store", home / "store", cwd=tmp_path).stdout
+    for name in ("model", "store"):
+        copy(home / name, tmp_path / name)
+    for file in ("model/model.safetensors", "model/training/checkpoint.safetensors", "store/index.ann"):
+        path = tmp_path / file
+        path.write_bytes(path.read_bytes()[:-100])
+    query = ["query", "the fox sees the hen", "--store", "store"]
+    done = minibert(*query, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, before)
+    assert done.stderr.startswith("minibert: warning: store/index.ann cannot be read")
+    assert fails(minibert(*query, "--model", "model", cwd=tmp_path), "model/model.safetensors")
+    train = ["train", home / "pairs.tsv", "--out", "model", *SMALL.split(), "--resume"]
+    assert fails(minibert(*train, cwd=tmp_path), "model/training/checkpoint.safetensors")
+
+
+def test_cli_missing_files(home, tmp_path):
+    """Whatever is not there is named."""
+    assert fails(minibert("query", "q", "--store", "nowhere", cwd=tmp_path), "nowhere: no store there")
+    assert fails(minibert("ingest", "gone.txt", "--store", home / "store", cwd=tmp_path), "gone.txt: No such file")
+    assert fails(minibert("train", "gone.tsv", "--out", "m", cwd=tmp_path), "gone.tsv: No such file")
+    assert fails(minibert("eval", home / "pairs.tsv", "--model", "gone", cwd=tmp_path), "gone", "No such file")
+    (tmp_path / "a.txt").write_text("a")
+    assert fails(minibert("ingest", "a.txt", "--store", "new", cwd=tmp_path), "new: no store there")
+
+
+def test_cli_full_disk(home, tmp_path):
+    """Neither ingest nor training loses what was there when a write finds no room."""
+    copy(home / "store", tmp_path / "store")
+    copy(home / "model", tmp_path / "model")
+    (tmp_path / "long.txt").write_text("word " * 50_000)
+    done = minibert("ingest", "long.txt", "--store", "store", cwd=tmp_path, largest_file=80_000)
+    assert fails(done, "store.sqlite", "disk full")
+    train = ["train", home / "pairs.tsv", "--out", "model", *SMALL.split(), "--seed", 3]
+    done = minibert(*train, cwd=tmp_path, largest_file=20_000)
+    assert fails(done, "model", "File too large")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == (
+        home / "model" / "model.safetensors"
+    ).read_bytes()
+    done = minibert("query", "owl", "--store", "store", "--model", "model", "-k", 50, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.count("texts/") == 8 and "long.txt" not in done.stdout
