@@ -38,3 +38,29 @@ def run_python(code, *argv, cwd=None, timeout=120, **environment):
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", **environment}
     command = [sys.executable, "-c", code, *map(str, argv)]
     return subprocess.run(command, cwd=cwd, env=env, timeout=timeout, capture_output=True, encoding="utf-8")
+
+
+def assert_gradient(forward, backward, arrays, rng, step=1e-6):
+    """backward's gradients equal central differences of forward, in a random direction of all arrays together.
+
+    With random weights w the scalar is L = Σ w·y. Its change along directions v is (L(x + hv) − L(x − hv)) / 2h, off by
+    O(h²) and by the rounding error of L over h; the gradient says Σ dx·v.
+    """
+    y, cache = forward(*arrays)
+    w = rng.standard_normal(np.shape(y))
+    gradients = backward(w if np.ndim(y) else float(w), cache)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    directions = [rng.standard_normal(array.shape) for array in arrays]
+
+    def loss(sign):
+        return np.sum(w * forward(*(a + sign * step * v for a, v in zip(arrays, directions, strict=True)))[0])
+
+    numeric = (loss(1) - loss(-1)) / (2 * step)
+    analytic = sum(np.sum(g * v) for g, v in zip(gradients, directions, strict=True))
+    terms = sum(np.sum(np.abs(g * v)) for g, v in zip(gradients, directions, strict=True)) + np.sum(np.abs(w * y))
+    assert abs(numeric - analytic) <= 1e-8 * (1 + terms), (numeric, analytic)
+
+
+def interpreted():
+    """Whether the kernels run as plain Python (NUMBA_DISABLE_JIT=1): a test then takes fewer rows."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
