@@ -23,8 +23,8 @@ class TokenizerFileError(ValueError):
 def load(path, *, lowercase=None):
     """Tokenizer from tokenizer.json, vocab.txt, or a folder that holds one of them (the first before the second).
 
-    A vocab.txt does not say how text is normalized: tokenizer_config.json beside it does, or `lowercase`, or else BERT's
-    default, lower case.
+    A vocab.txt does not say how text is normalized: tokenizer_config.json beside it does, or `lowercase`, or else
+    BERT's default, lower case.
 
     Raises   TokenizerFileError: names the file and what is wrong with it; OSError: cannot be read
     """

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._jit import kernel
+
 ON_TRUNCATE = ("warn", "raise", "silent")
 
 
@@ -74,8 +76,20 @@ def report_truncated(truncated, max_length, on_truncate):
     warnings.warn(f"{message}: cut (see Batch.truncated, on_truncate)", stacklevel=4)
 
 
-def pad(values, starts, width, fill):
-    """Ragged (T,) → (B, width), `fill` at the ends of short rows."""
-    out = np.full((len(starts) - 1, width), fill, np.int64)
-    out[np.arange(width) < np.diff(starts)[:, None]] = values
-    return out
+@kernel
+def pad(ids, type_ids, starts, width, pad_id):
+    """Ragged (T,), (T,) → ids, attention mask and type ids (B, width) int64; short rows end in pad_id, 0 and 0."""
+    rows = len(starts) - 1
+    padded, mask, types = (
+        np.empty((rows, width), np.int64),
+        np.empty((rows, width), np.int64),
+        np.empty((rows, width), np.int64),
+    )
+    for b in range(rows):
+        length = starts[b + 1] - starts[b]
+        for t in range(width):
+            source = starts[b] + t
+            padded[b, t] = ids[source] if t < length else pad_id
+            mask[b, t] = 1 if t < length else 0
+            types[b, t] = type_ids[source] if t < length else 0
+    return padded, mask, types

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._jit import kernel
 from .template import fit, pad, report_truncated
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class Segments(NamedTuple):
@@ -20,6 +23,17 @@ class Segments(NamedTuple):
     offsets: np.ndarray
     word_ids: np.ndarray
     starts: np.ndarray
+
+
+@kernel
+def copy_rows(segments, kept, type_id, at, ids, type_ids, offsets, word_ids, mask):
+    """Copy the first kept[b] tokens of each row to at[b] of the output."""
+    for b in range(len(kept)):
+        for t in range(kept[b]):
+            to, source = at[b] + t, segments.starts[b] + t
+            ids[to], type_ids[to], mask[to] = segments.ids[source], type_id, False
+            offsets[to, 0], offsets[to, 1] = segments.offsets[source, 0], segments.offsets[source, 1]
+            word_ids[to] = segments.word_ids[source]
 
 
 def replace_rows(segments, rows):
@@ -161,6 +175,10 @@ class Tokenizer:
 
         return Engine(self.normalizer, self.model)
 
+    def forget(self):
+        """Empty the cache of text seen before: only speed and memory change."""
+        self._engine.workspaces.clear()
+
     def encode(self, text, pair=None, add_special_tokens=True, *, allowed_special=()):
         """Encoding of one text or one pair."""
         pairs = None if pair is None else [pair]
@@ -213,19 +231,22 @@ class Tokenizer:
         lengths = sequences["A"][1] + sequences["B"][1] + specials
         starts = np.concatenate([[0], np.cumsum(lengths)])
         total = int(starts[-1])
-        ids, type_ids, word_ids = np.empty(total, np.int32), np.empty(total, np.int32), np.full(total, -1, np.int32)
-        offsets, mask = np.zeros((total, 2), np.int32), np.ones(total, bool)
+        ids, type_ids, word_ids = (np.empty(total, np.int32) for _ in range(3))
+        offsets, mask = np.empty((total, 2), np.int32), np.empty(total, bool)
         at = starts[:-1].copy()  # where the next piece of each row goes
         for name, type_id in pieces:
             if name in ("A", "B"):
                 segments, kept = sequences[name]
-                within = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
-                to, source = np.repeat(at, kept) + within, np.repeat(segments.starts[:-1], kept) + within
-                ids[to], type_ids[to], mask[to] = segments.ids[source], type_id, False
-                offsets[to], word_ids[to] = segments.offsets[source], segments.word_ids[source]
+                copy_rows(segments, kept, type_id, at, ids, type_ids, offsets, word_ids, mask)
                 at += kept
             else:
-                ids[at], type_ids[at] = self.special_tokens[name], type_id
+                ids[at], type_ids[at], offsets[at], word_ids[at], mask[at] = (
+                    self.special_tokens[name],
+                    type_id,
+                    0,
+                    -1,
+                    True,
+                )
                 at += 1
         return Batch(ids, type_ids, offsets, word_ids, mask, starts, truncated)
 
@@ -241,9 +262,9 @@ class Tokenizer:
         add_special_tokens=True,
         allowed_special=(),
     ):
-        """dict of input_ids, attention_mask, token_type_ids: (B, L) int64, or lists of rows where padding is False.
+        """dict of input_ids, attention_mask, token_type_ids: (B, L) int64, or lists of rows if padding is False.
 
-        Units    padding True: to the longest row; "max_length": to max_length. truncation False: max_length cuts nothing
+        Units    padding True: to the longest row; "max_length": to max_length. truncation False: nothing is cut
         Raises   as encode_batch; ValueError: the padding asked for is unknown, or has no length or [PAD] token
         """
         if padding not in (True, False, "longest", "max_length"):
@@ -258,17 +279,14 @@ class Tokenizer:
             add_special_tokens=add_special_tokens,
             allowed_special=allowed_special,
         )
-        ones = np.ones(len(batch.ids), np.int64)
-        columns = {"input_ids": batch.ids, "attention_mask": ones, "token_type_ids": batch.type_ids}
         if not padding:
-            return {name: np.split(column, batch.starts[1:-1]) for name, column in columns.items()}
+            rows = [np.split(column, batch.starts[1:-1]) for column in (batch.ids, batch.type_ids)]
+            return dict(zip(NAMES, (rows[0], [np.ones_like(row) for row in rows[0]], rows[1]), strict=True))
         if "[PAD]" not in self.special_tokens:
             raise ValueError("padding needs a [PAD] token, which this tokenizer lacks")
-        width = int(batch.lengths.max(initial=0))
-        if padding == "max_length":
-            width = max(width, max_length)
-        fills = {"input_ids": self.special_tokens["[PAD]"], "attention_mask": 0, "token_type_ids": 0}
-        return {name: pad(column, batch.starts, width, fills[name]) for name, column in columns.items()}
+        width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
+        arrays = pad(batch.ids, batch.type_ids, batch.starts, width, self.special_tokens["[PAD]"])
+        return dict(zip(NAMES, arrays, strict=True))
 
     def _special_pattern(self, allowed_special):
         """Compiled pattern of the special tokens to honour in text, longest first, or None."""
@@ -284,7 +302,7 @@ class Tokenizer:
     # Ids → text
 
     def decode(self, ids, *, skip_special_tokens=True, clean_up=None):
-        """Text of a sequence of ids; clean_up closes the gap before ". , ! ? n't 's" and the like (None: as the file says).
+        """Text of a sequence of ids; clean_up (None: as the file says) closes the gap before ". , ! ? n't 's" and such.
 
         Raises   ValueError: an id is not in the vocabulary (says where)
         """

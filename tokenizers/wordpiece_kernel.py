@@ -14,7 +14,8 @@ import numpy as np
 from ._jit import kernel
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 
-CODE_BITS = 21
+CODE_BITS = 21  # of a code point, and of a node's number
+CODE_MASK = (1 << CODE_BITS) - 1
 TRIE_FACTOR, CHUNK_FACTOR = 0xB5297, 0x2C1B3D  # odd; small enough that no product leaves int64
 CHUNK_MASK = (1 << 40) - 1
 LONGEST_CACHED = 48  # code points; longer chunks hardly come twice
@@ -23,13 +24,13 @@ BLOCK = 1 << 18  # code points a call: 1 MB, so that input and output stay in th
 
 
 class Trie(NamedTuple):
-    """Tokens as paths. An edge is a row of a hash table with linear probing: key = node << 21 | code point, -1 empty.
+    """Tokens as paths.
 
-    keys    (S,) int64      children (S,) int32      token (nodes,) int32: id of the token that ends there, or -1
+    edges   (S,) int64, a hash table with linear probing: node << 42 | code point << 21 | child, 0 where empty
+    token   (nodes,) int32: id of the token that ends there, or -1
     """
 
-    keys: np.ndarray
-    children: np.ndarray
+    edges: np.ndarray
     token: np.ndarray
 
 
@@ -64,33 +65,33 @@ class Rules(NamedTuple):
 
 
 @kernel
-def child(trie, node, code):
-    """The node behind an edge, or -1."""
+def find_edge(edges, node, code):
+    """Slot of an edge, or of the empty place for it."""
     key = node << CODE_BITS | code
-    mask = len(trie.keys) - 1
-    slot = ((key * TRIE_FACTOR) >> 20) & mask
-    while trie.keys[slot] != key:
-        if trie.keys[slot] < 0:
-            return -1
-        slot = (slot + 1) & mask
-    return int(trie.children[slot])
+    slot = ((key * TRIE_FACTOR) >> 20) & (len(edges) - 1)
+    while edges[slot] != 0 and edges[slot] >> CODE_BITS != key:
+        slot = (slot + 1) & (len(edges) - 1)
+    return slot
+
+
+@kernel
+def child(trie, node, code):
+    """The node behind an edge, or 0: nothing leads to the root."""
+    return int(trie.edges[find_edge(trie.edges, node, code)]) & CODE_MASK
 
 
 @kernel
 def grow_trie(trie, codes, starts, ids):
     """Put tokens into an empty trie; returns how many nodes it has."""
-    nodes, mask = 1, len(trie.keys) - 1
+    nodes = 1
     for t in range(len(ids)):
         node = 0
         for i in range(starts[t], starts[t + 1]):
-            key = node << CODE_BITS | int(codes[i])
-            slot = ((key * TRIE_FACTOR) >> 20) & mask
-            while trie.keys[slot] != key and trie.keys[slot] >= 0:
-                slot = (slot + 1) & mask
-            if trie.keys[slot] < 0:
-                trie.keys[slot], trie.children[slot] = key, nodes
+            slot = find_edge(trie.edges, node, int(codes[i]))
+            if trie.edges[slot] == 0:
+                trie.edges[slot] = (node << CODE_BITS | int(codes[i])) << CODE_BITS | nodes
                 nodes += 1
-            node = int(trie.children[slot])
+            node = int(trie.edges[slot]) & CODE_MASK
         trie.token[node] = ids[t]
     return nodes
 
@@ -111,7 +112,7 @@ def match_word(word_codes, sources, n, trie, rules, out, at, word):
         node, token, end = root, -1, position
         for j in range(position, n):
             node = child(trie, node, int(word_codes[j]))
-            if node < 0:
+            if node == 0:
                 break
             if trie.token[node] >= 0:
                 token, end = trie.token[node], j + 1
@@ -119,7 +120,7 @@ def match_word(word_codes, sources, n, trie, rules, out, at, word):
             break
         at = emit(out, at, token, sources[position], sources[end - 1] + 1, word)
         position, root = end, rules.inside
-        if root < 0:
+        if root < 0:  # the vocabulary has no pieces for inside a word
             break
     if position < n:  # some rest has no match, or the word is too long
         at = emit(out, first, rules.unk_id, sources[0], sources[n - 1] + 1, word)
@@ -127,8 +128,11 @@ def match_word(word_codes, sources, n, trie, rules, out, at, word):
 
 
 @kernel
-def cut_chunk(codes, start, end, fold, trie, rules, word_codes, sources, out, at, word):
-    """Normalize and cut the raw chunk codes[start:end]; returns where its tokens end, and the next word's number."""
+def cut_chunk(codes, start, end, origin, fold, trie, rules, word_codes, sources, out, at, word):
+    """Normalize and cut the raw chunk codes[start:end] of the text that begins at `origin`.
+
+    Returns where its tokens end in the output, and the next word's number.
+    """
     n = 0
     for i in range(start, end):
         place = int(fold.start[codes[i]])
@@ -140,7 +144,7 @@ def cut_chunk(codes, start, end, fold, trie, rules, word_codes, sources, out, at
                 at = match_word(word_codes, sources, n, trie, rules, out, at, word)
                 n, word = 0, word + 1
             n = min(n + 1, rules.max_chars + 1)  # one too many is enough to know
-            word_codes[n - 1], sources[n - 1] = code & (PUNCTUATION_BIT - 1), i
+            word_codes[n - 1], sources[n - 1] = code & (PUNCTUATION_BIT - 1), i - origin
             if punctuation:
                 at = match_word(word_codes, sources, n, trie, rules, out, at, word)
                 n, word = 0, word + 1
@@ -184,7 +188,7 @@ def recall_chunk(cache, packed, start, out, at, word):
 
 
 @kernel
-def remember_chunk(cache, slot, codes, start, end, hashed, out, first, at, word):
+def remember_chunk(cache, slot, codes, start, end, origin, hashed, out, first, at, word):
     """Store the tokens first … at of a chunk; a full cache is emptied, so that it follows the text."""
     length, count = end - start, at - first
     need = length + 2 * count
@@ -202,7 +206,8 @@ def remember_chunk(cache, slot, codes, start, end, hashed, out, first, at, word)
         cache.store[place + i] = codes[start + i]
     place += length
     for t in range(count):
-        a, b = out.offsets[first + t, 0] - start, out.offsets[first + t, 1] - start
+        a = int(out.offsets[first + t, 0]) + origin - start
+        b = int(out.offsets[first + t, 1]) + origin - start
         cache.store[place + 2 * t] = out.ids[first + t]
         cache.store[place + 2 * t + 1] = a << 16 | b << 8 | (out.word_ids[first + t] - word)
 
@@ -211,12 +216,12 @@ def remember_chunk(cache, slot, codes, start, end, hashed, out, first, at, word)
 def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sources, out, row_ends, plain):
     """Tokens of the texts codes[text_starts[b]:text_starts[b + 1]]; returns their number.
 
-    Offsets count from the start of the block. Rows that hold a mark whose place depends on others are left empty
-    and set in `plain`.
+    Rows that hold a mark whose place depends on others are left empty and set in `plain`.
     """
     at = 0
     for b in range(len(text_starts) - 1):
-        i, stop, row_start, word = int(text_starts[b]), int(text_starts[b + 1]), at, 0
+        origin, stop, row_start, word = int(text_starts[b]), int(text_starts[b + 1]), at, 0
+        i = origin
         while i < stop:
             code = int(codes[i])
             kind = int(fold.kind[code])
@@ -236,22 +241,18 @@ def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sour
                 if kind == SPACE or kind == ALONE:
                     break
             if i - start > LONGEST_CACHED:
-                at, word = cut_chunk(codes, start, i, fold, trie, rules, word_codes, sources, out, at, word)
+                at, word = cut_chunk(codes, start, i, origin, fold, trie, rules, word_codes, sources, out, at, word)
                 continue
             slot = find_chunk(cache, codes, start, i, hashed)
             packed = int(cache.slots[slot, 1])
             if packed != 0:
-                at, word = recall_chunk(cache, packed, start, out, at, word)
+                at, word = recall_chunk(cache, packed, start - origin, out, at, word)
             else:
                 first, before = at, word
-                at, word = cut_chunk(codes, start, i, fold, trie, rules, word_codes, sources, out, at, word)
-                remember_chunk(cache, slot, codes, start, i, hashed, out, first, at, before)
+                at, word = cut_chunk(codes, start, i, origin, fold, trie, rules, word_codes, sources, out, at, word)
+                remember_chunk(cache, slot, codes, start, i, origin, hashed, out, first, at, before)
         if plain[b]:
             at = row_start
-        shift = text_starts[b]
-        for t in range(row_start, at):
-            out.offsets[t, 0] -= shift
-            out.offsets[t, 1] -= shift
         row_ends[b] = at
     return at
 
@@ -259,13 +260,14 @@ def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sour
 def build_trie(vocab, prefix):
     """Trie of a vocabulary, and its node where pieces inside a word start."""
     codes, starts = code_array(list(vocab))
-    size = 1 << max(4, (2 * len(codes)).bit_length())
-    trie = Trie(np.full(size, -1, np.int64), np.zeros(size, np.int32), np.full(len(codes) + 1, -1, np.int32))
-    nodes = grow_trie(trie, codes, starts, np.fromiter(vocab.values(), np.int32, len(vocab)))
-    trie = trie._replace(token=trie.token[:nodes].copy())
+    ids = np.fromiter(vocab.values(), np.int32, len(vocab))
+    nodes = len(codes) + 1
+    for _ in range(2):  # the second time in the size it needs: a small table stays in the processor's cache
+        trie = Trie(np.zeros(1 << (2 * nodes).bit_length(), np.int64), np.full(nodes, -1, np.int32))
+        nodes = grow_trie(trie, codes, starts, ids)
     inside = 0
     for code in map(ord, prefix):
-        inside = child(trie, inside, code) if inside >= 0 else -1
+        inside = child(trie, inside, code) or -1 if inside >= 0 else -1
     return trie, inside
 
 

