@@ -33,7 +33,7 @@ def structure(index):
     if not finite.all():
         findings.append(f"vectors: row {finite.argmin()} is not finite")
     if hasattr(index, "_graph"):
-        findings += _levels(index) or _links(index)
+        findings += _levels(index) or (_links(index) if count else [])
     return findings
 
 
@@ -57,9 +57,9 @@ def _levels(index):
 
 
 def _links(index):
-    """Links in range, none twice, none to the row itself or to a row of a lower level; tree links both ways."""
+    """Links in range, none twice, none to the row itself or to a row of a lower level."""
     count, M = index._count, index.M
-    levels, parent = index._levels[:count], index._parent[:count]
+    levels = index._levels[:count]
     owner = np.repeat(np.arange(count), levels)
     layer = np.arange(index._upper_count) - index._upper_start[:count][owner] + 1
     findings = _list_findings(index._neighbors0[:count], np.arange(count), np.zeros(count, np.int64), 2 * M, levels)

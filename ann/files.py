@@ -104,7 +104,7 @@ def _canonical(header):
 def read_tables(path, mmap=False):
     """Arrays and strings of a file that `write_tables` wrote; every byte is checked.
 
-    With mmap, large tables are mapped. The mapping is private: changes to the index stay in memory and never reach the file.
+    With mmap, large tables are mapped, privately: changes to the index stay in memory and never reach the file.
     """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size

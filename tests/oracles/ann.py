@@ -1,0 +1,135 @@
+"""Plain definitions for ann: loops over float64 numbers. The HNSW graph is the paper's, with the header's deviations."""
+
+import heapq
+import math
+
+
+def distance(metric, a, b):
+    """The formulas of ann/distance.py, summed without rounding."""
+    a, b = [float(t) for t in a], [float(t) for t in b]
+    if metric == "l2":
+        return math.fsum((s - t) ** 2 for s, t in zip(a, b, strict=True))
+    product = math.fsum(s * t for s, t in zip(a, b, strict=True))
+    if metric == "ip":
+        return 1 - product
+    lengths = math.sqrt(math.fsum(s * s for s in a)) * math.sqrt(math.fsum(t * t for t in b))
+    return 1 - product / lengths if lengths else 1.0
+
+
+def nearest(metric, query, vectors, ids, k):
+    """The k smallest (distance, id)."""
+    return sorted((distance(metric, query, v), i) for v, i in zip(vectors, ids, strict=True))[:k]
+
+
+class HNSW:
+    """Algorithms 1-5 of Malkov & Yashunin with heaps and sets. links[row][layer] is a list of rows."""
+
+    def __init__(self, metric, M, ef_construction, heuristic=True, extend_candidates=False, keep_pruned=True):
+        self.metric, self.M, self.ef_construction = metric, M, ef_construction
+        self.heuristic, self.extend, self.keep_pruned = heuristic, extend_candidates, keep_pruned
+        self.vectors, self.links, self.parent, self.children = [], [], [], []
+        self.chains, self.hanging = {}, set()
+        self.entry_point = -1
+
+    def far(self, a, row):
+        return distance(self.metric, a, self.vectors[row])
+
+    def insert(self, vector, level):
+        q = len(self.vectors)
+        self.vectors.append(vector)
+        self.links.append([[] for _ in range(level + 1)])
+        self.parent.append(-1)
+        if self.entry_point < 0:
+            self.entry_point = q
+            return
+        top = len(self.links[self.entry_point]) - 1
+        W = [(self.far(vector, self.entry_point), self.entry_point)]
+        for layer in range(top, level, -1):
+            W = self.search_layer(vector, W, 1, layer)
+        for layer in range(min(top, level), -1, -1):
+            W = self.search_layer(vector, W, self.ef_construction, layer)
+            equal = [e for _, e in W if list(self.vectors[e]) == list(vector)]
+            if layer == min(top, level) and equal:
+                self.chains.setdefault(equal[0], []).append(q)
+                self.hanging.add(q)
+                return
+            neighbors = self.select_neighbors(q, W, layer)
+            if layer == 0:
+                self.parent[q] = self.find_parent(q, W)
+                if self.parent[q] not in neighbors:
+                    neighbors.append(self.parent[q])
+            self.links[q][layer] = neighbors
+            for e in neighbors:
+                self.connect(e, q, layer)
+        if level > top:
+            self.entry_point = q
+
+    def find_parent(self, q, W):
+        limit = max(1, self.M)  # M_max0 / 2
+
+        def children(e):
+            return [c for c in self.links[e][0] if self.parent[c] == e]
+
+        for _, e in W:
+            if len(children(e)) < limit:
+                return e
+        e = W[0][1]
+        while len(children(e)) >= limit:
+            e = children(e)[q % limit]
+        return e
+
+    def connect(self, e, q, layer):
+        most = 2 * self.M if layer == 0 else self.M
+        rows = self.links[e][layer] + [q]
+        if len(rows) <= most:
+            self.links[e][layer] = rows
+            return
+        tree = [r for r in rows if layer == 0 and (self.parent[r] == e or self.parent[e] == r)]
+        rest = sorted((self.far(self.vectors[e], r), r) for r in rows if r not in tree)
+        self.links[e][layer] = self.heuristic_choice(rest, most, tree, keep_pruned=False)
+
+    def search_layer(self, q, entry_points, ef, layer):
+        visited = {e for _, e in entry_points}
+        C = list(entry_points)
+        heapq.heapify(C)
+        W = [(-d, -e) for d, e in entry_points]
+        heapq.heapify(W)
+        while C:
+            c = heapq.heappop(C)
+            if c > (-W[0][0], -W[0][1]):
+                break
+            for e in self.links[c[1]][layer]:
+                if e in visited:
+                    continue
+                visited.add(e)
+                pair = (self.far(q, e), e)
+                if len(W) < ef or pair < (-W[0][0], -W[0][1]):
+                    heapq.heappush(C, pair)
+                    heapq.heappush(W, (-pair[0], -e))
+                    if len(W) > ef:
+                        heapq.heappop(W)
+        return sorted((-d, -e) for d, e in W)
+
+    def select_neighbors(self, q, W, layer):
+        if not self.heuristic:
+            return [e for _, e in W[: self.M]]
+        if self.extend:
+            rows = {e for _, e in W} | {a for _, e in W for a in self.links[e][layer]}
+            W = sorted((self.far(self.vectors[q], e), e) for e in rows - {q})
+        return self.heuristic_choice(W, self.M, [], self.keep_pruned)
+
+    def heuristic_choice(self, candidates, M, chosen, keep_pruned):
+        R, pruned = list(chosen), []
+        for d, e in candidates:
+            if len(R) < M and all(self.far(self.vectors[e], r) >= d for r in R):
+                R.append(e)
+            else:
+                pruned.append(e)
+        return R + pruned[: M - len(R)] if keep_pruned else R
+
+    def knn_search(self, q, k, ef):
+        W = [(self.far(q, self.entry_point), self.entry_point)]
+        for layer in range(len(self.links[self.entry_point]) - 1, 0, -1):
+            W = self.search_layer(q, W, 1, layer)
+        W = self.search_layer(q, W, ef, 0)
+        return sorted((d, r) for d, e in W for r in [e, *self.chains.get(e, [])])[:k]
