@@ -94,3 +94,18 @@ def test_sources_run_on_the_oldest_python():
     for top in ("ann", "benchmarks", "minibert", "tests", "tokenizers"):
         for file in (ROOT / top).rglob("*.py"):
             ast.parse(file.read_text(encoding="utf-8"), str(file), feature_version=oldest)
+
+
+@pytest.mark.parametrize("page", ["docs/reading-order.md", "docs/notation.md", "docs/decisions.md"])
+def test_docs_name_files_that_exist(page):
+    """Every path that a page names is there."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.(?:md|cfg))`", text)
+    tops = {path.name for path in ROOT.iterdir()}
+    assert [path for path in paths if path.split("/")[0] in tops and not (ROOT / path).exists()] == []
+
+
+def test_reading_order_names_every_directory_of_the_packages():
+    """No room of the house is left out."""
+    text = (ROOT / "docs" / "reading-order.md").read_text(encoding="utf-8")
+    assert all(f"`{name.replace('.', '/')}/" in text for name in METADATA["options"]["packages"].split())
