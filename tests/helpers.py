@@ -64,3 +64,11 @@ def assert_gradient(forward, backward, arrays, rng, step=1e-6):
 def interpreted():
     """Whether the kernels run as plain Python (NUMBA_DISABLE_JIT=1): a test then takes fewer rows."""
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+
+def tiny_tokenizer():
+    """A WordPiece tokenizer of a few words."""
+    import tokenizers
+
+    texts = ["the cat sat on the mat", "a dog sat on a log", "the dog and the cat"] * 3
+    return tokenizers.WordPiece.train(texts, vocab_size=60)

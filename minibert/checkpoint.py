@@ -1,0 +1,90 @@
+"""Weights on disk: safetensors files, checksummed, and folders that a crash cannot leave half new."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+CHECKSUMS = "crc32"
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be what it should be: truncated, altered, incomplete or of another kind."""
+
+
+def save_file(path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Write one safetensors file with a CRC-32 for every tensor; a failure leaves the old file as it was.
+
+    Raises   OSError: the disk is full, or the folder cannot be written
+    """
+    path = Path(path)
+    save_folder(path.parent, {path.name: to_bytes(tensors, metadata)})
+
+
+def load_file(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(tensors, metadata) of a safetensors file, checked against the checksums where it has them.
+
+    Raises   FileNotFoundError; CheckpointError: truncated, not safetensors, or a tensor with another checksum
+    """
+    path = Path(path)
+    content = path.read_bytes()
+    try:
+        tensors = safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    for name, expected in json.loads(metadata.pop(CHECKSUMS, "{}")).items():
+        if name not in tensors:
+            raise CheckpointError(f"{path}: tensor {name} is missing")
+        got = checksum(tensors[name])
+        if got != expected:
+            raise CheckpointError(f"{path}: tensor {name} was altered: expected CRC-32 {expected}, got {got}")
+    return tensors, metadata
+
+
+def to_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
+    """A safetensors file as bytes, checksums in its metadata."""
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    checksums = json.dumps({name: checksum(tensor) for name, tensor in tensors.items()})
+    return safetensors.numpy.save(tensors, {**(metadata or {}), CHECKSUMS: checksums})
+
+
+def checksum(tensor: np.ndarray) -> int:
+    """CRC-32 of a tensor's bytes."""
+    return zlib.crc32(np.ascontiguousarray(tensor).data)
+
+
+def save_folder(folder, files: dict[str, bytes]) -> None:
+    """Write files into one folder so that all are new or, after an error, all are old.
+
+    All contents go to temporary files first, where a full disk shows; only then are they renamed, one after the other.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            written.append((temporary, folder / name))
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, target in written:
+            os.replace(temporary, target)
+    except OSError as error:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, f"nothing was saved: {error.strerror}", str(folder)) from error
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

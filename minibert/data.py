@@ -1,0 +1,80 @@
+"""From files to examples to batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+
+def read_text(path) -> str:
+    """A UTF-8 file's text, a byte order mark removed.
+
+    Raises   ValueError: bytes that are not UTF-8, with file and position
+    """
+    content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8, got byte 0x{content[error.start]:02x} at {error.start}") from error
+
+
+def read_pairs(path) -> list[tuple[str, str]]:
+    """(question, answer) pairs of a .tsv (question, tab, answer) or .jsonl ({"question": …, "answer": …}) file.
+
+    Raises   ValueError: another ending, no pairs, or a malformed line, with file and line number
+    """
+    readers = {".tsv": _tsv_pair, ".jsonl": _jsonl_pair}
+    suffix = Path(path).suffix
+    if suffix not in readers:
+        raise ValueError(f"{path}: expected a file ending in {' or '.join(readers)}, got {suffix or 'no ending'}")
+    pairs = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        line = line.removesuffix("\r")
+        if not line.strip():
+            continue
+        try:
+            question, answer = readers[suffix](line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        if not question.strip() or not answer.strip():
+            raise ValueError(f"{path}, line {number}: expected a question and an answer, got an empty one")
+        pairs.append((question, answer))
+    if not pairs:
+        raise ValueError(f"{path}: expected at least one pair, got an empty file")
+    return pairs
+
+
+def _tsv_pair(line: str) -> tuple[str, str]:
+    fields = line.split("\t")
+    if len(fields) != 2:
+        raise ValueError(f"expected 2 fields separated by a tab, got {len(fields)}")
+    return fields[0], fields[1]
+
+
+def _jsonl_pair(line: str) -> tuple[str, str]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON, got: {error}") from error
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
+        raise ValueError('expected an object with the strings "question" and "answer"')
+    return row["question"], row["answer"]
+
+
+def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The numbers 0 … count − 1, shuffled anew for every epoch, in batches; a last batch of one is left out.
+
+    The order depends on seed and epoch alone, so training can be resumed in the middle of an epoch.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for start in range(0, count, batch_size):
+        if count - start > 1:
+            yield order[start : start + batch_size]
+
+
+def batches_per_epoch(count: int, batch_size: int) -> int:
+    """How many batches `batches` yields."""
+    return -(-count // batch_size) - (count % batch_size == 1)

@@ -1,0 +1,235 @@
+"""The dual encoder: two BERT-like towers, one for questions and one for answers, that meet in one vector space.
+
+Unlike a sentence encoder, which maps any two similar sentences close to each other with one network, it ranks answers
+to a question: the two sides differ in kind, so each has weights of its own. A tower is
+
+    ids → token + position + segment embeddings → encoder layers → vector of [CLS] → linear projection
+
+and a question scores an answer by the inner product of their vectors, S = Q Aᵀ. Both towers start from equal
+weights, as in Karpukhin 2020 (DPR, arXiv:2004.04906): a word then means the same on both sides from the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+import tokenizers
+from minibert import checkpoint
+from minibert.blocks import linear_shapes
+from minibert.checkpoint import CheckpointError
+from minibert.encoder import EncoderConfig, encoder, encoder_backward, initialize
+from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
+from minibert.ops import (
+    cls_pooling,
+    cls_pooling_backward,
+    l2_normalize,
+    l2_normalize_backward,
+    linear,
+    linear_backward,
+)
+from minibert.parameters import Parameters
+from minibert.ragged import Ragged
+
+QUERY, DOCUMENT = "query.", "document."
+SEQUENCES_A_PASS = 64
+
+
+@dataclass(frozen=True)
+class DualEncoderConfig(EncoderConfig):
+    """An encoder's configuration, and the two numbers a tower adds.
+
+    Units    dim: width of the projected vectors; max_length: longest text in tokens, specials included; normalize: unit
+             vectors, so that scores are cosines; temperature: the scores are divided by it in the loss
+    Raises   ValueError: also where max_length passes the positions or cannot hold [CLS] and [SEP]
+    """
+
+    dim: int = 128
+    max_length: int = 64
+    normalize: bool = False
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        longest = self.positions or self.max_length
+        if not 2 <= self.max_length <= longest:
+            raise ValueError(f"expected a max_length in 2 … {longest}, got {self.max_length}")
+        if self.dim < 1:
+            raise ValueError(f"expected dim of at least 1, got {self.dim}")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter of both towers."""
+        tower = super().shapes | linear_shapes("projection", self.dim, self.width)
+        return {side + name: shape for side in (QUERY, DOCUMENT) for name, shape in tower.items()}
+
+
+def tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, rng: np.random.Generator | None = None):
+    """One vector per sequence: [CLS] of the last layer, projected.
+
+    Shapes   batch of B sequences → vectors (B, dim), in the batch's order
+    """
+    batch, back = batch.by_length()
+    x, encoder_cache = encoder(p, config, batch, rng)
+    pooled, pooling_cache = cls_pooling(x, batch)
+    vectors, linear_cache = linear(pooled, p["projection.weight"], p["projection.bias"])
+    norm_cache = None
+    if config.normalize:
+        vectors, norm_cache = l2_normalize(vectors)
+    return vectors[back], (encoder_cache, pooling_cache, linear_cache, norm_cache, back)
+
+
+def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Parameters) -> None:
+    """Gradients of tower, added to `d`."""
+    encoder_cache, pooling_cache, linear_cache, norm_cache, back = cache
+    # forward: vectors = normalize(linear(pooled))[back]
+    dsorted = np.empty_like(dvectors)
+    dsorted[back] = dvectors
+    if config.normalize:
+        dsorted = l2_normalize_backward(dsorted, norm_cache)
+    dpooled, dweight, dbias = linear_backward(dsorted, linear_cache)
+    d["projection.weight"][...] += dweight
+    d["projection.bias"][...] += dbias
+    # forward: pooled = cls_pooling(encoder(batch))
+    encoder_backward(cls_pooling_backward(dpooled, pooling_cache), encoder_cache, config, d)
+
+
+class DualEncoder:
+    """Two towers, their tokenizer and their configuration.
+
+    >>> model = DualEncoder.load(folder)                              # doctest: +SKIP
+    >>> scores = model.encode_query(questions) @ model.encode_document(answers).T      # doctest: +SKIP
+    """
+
+    def __init__(self, tokenizer, config: DualEncoderConfig, parameters: Parameters):
+        self.tokenizer, self.config, self.parameters = tokenizer, config, parameters
+
+    @classmethod
+    def create(cls, tokenizer, config: DualEncoderConfig, seed: int = 0) -> DualEncoder:
+        """Untrained towers with equal weights, drawn with this seed.
+
+        Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
+        """
+        if config.vocab_size < tokenizer.vocab_size:
+            raise ValueError(f"expected a vocab_size of at least {tokenizer.vocab_size}, got {config.vocab_size}")
+        parameters = Parameters(config.shapes)
+        initialize(parameters.sub(QUERY), np.random.default_rng(seed))
+        parameters.sub(DOCUMENT).flat[...] = parameters.sub(QUERY).flat
+        return cls(tokenizer, config, parameters)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.config.dim
+
+    @property
+    def metric(self) -> str:
+        """What the vectors are compared by: "cosine" where they are normalised, else "ip"."""
+        return "cosine" if self.config.normalize else "ip"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of configuration, tokenizer and weights: equal fingerprints give equal vectors."""
+        digest = hashlib.sha256(self._config_json().encode())
+        digest.update(self.tokenizer.to_json().encode())
+        digest.update(self.parameters.flat.tobytes())
+        return digest.hexdigest()
+
+    def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+        """Vectors of questions.
+
+        Shapes   n texts → (n, dim) float32, also for n = 0
+        Raises   TypeError: a text that is no string, with its position; ValueError: on_truncate="raise" and a long text
+        """
+        return self._encode(QUERY, texts, progress, on_truncate)
+
+    def encode_document(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+        """Vectors of answers; shapes and errors as in `encode_query`."""
+        return self._encode(DOCUMENT, texts, progress, on_truncate)
+
+    def tokenize(self, texts, on_truncate: str = "warn") -> Ragged:
+        """Texts → ids, cut at max_length."""
+        batch = self.tokenizer.encode_batch(texts, max_length=self.config.max_length, on_truncate=on_truncate)
+        return Ragged(batch.ids, batch.type_ids, batch.starts)
+
+    def loss_and_gradients(self, questions: Ragged, answers: Ragged, rng=None) -> tuple[float, Parameters]:
+        """In-batch cross entropy of B matching pairs, and its gradients; `rng` draws the dropout."""
+        p, config = self.parameters, self.config
+        q, q_cache = tower(p.sub(QUERY), config, questions, rng)
+        a, a_cache = tower(p.sub(DOCUMENT), config, answers, rng)
+        loss, loss_cache = in_batch_cross_entropy(q, a, config.temperature)
+
+        d = p.zeros_like()
+        dq, da = in_batch_cross_entropy_backward(1.0, loss_cache)
+        tower_backward(da, a_cache, config, d.sub(DOCUMENT))
+        tower_backward(dq, q_cache, config, d.sub(QUERY))
+        return float(loss), d
+
+    def save(self, folder) -> None:
+        """Write config.json, tokenizer.json and model.safetensors; a failure leaves the old files.
+
+        Raises   OSError: the disk is full, or the folder cannot be written
+        """
+        weights = checkpoint.to_bytes(dict(self.parameters), {"fingerprint": self.fingerprint})
+        files = {
+            "config.json": self._config_json().encode(),
+            "tokenizer.json": self.tokenizer.to_json().encode(),
+            "model.safetensors": weights,
+        }
+        checkpoint.save_folder(folder, files)
+
+    @classmethod
+    def load(cls, folder) -> DualEncoder:
+        """Read what `save` wrote.
+
+        Raises   FileNotFoundError; CheckpointError: a file is damaged, or the three do not belong together
+        """
+        folder = Path(folder)
+        config = cls._read_config(folder / "config.json")
+        tokenizer = tokenizers.load(folder / "tokenizer.json")
+        tensors, metadata = checkpoint.load_file(folder / "model.safetensors")
+        parameters = Parameters(config.shapes)
+        try:
+            parameters.load(tensors)
+        except ValueError as error:
+            raise CheckpointError(f"{folder / 'model.safetensors'}: {error}") from error
+        model = cls(tokenizer, config, parameters)
+        if metadata.get("fingerprint") != model.fingerprint:
+            raise CheckpointError(
+                f"{folder}: config.json, tokenizer.json and model.safetensors were not saved together"
+            )
+        return model
+
+    def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
+        from tqdm import tqdm
+
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        if not len(texts):
+            return vectors
+        batch = self.tokenize(texts, on_truncate)
+        p = self.parameters.sub(side)
+        order = np.argsort(batch.lengths, kind="stable")
+        for start in tqdm(range(0, len(order), SEQUENCES_A_PASS), "embed", unit="batch", disable=not progress):
+            chunk = order[start : start + SEQUENCES_A_PASS]
+            vectors[chunk], _ = tower(p, self.config, batch.take(chunk))
+        return vectors
+
+    def _config_json(self) -> str:
+        return json.dumps({"model": "dual_encoder", **asdict(self.config)}, indent=2)
+
+    @staticmethod
+    def _read_config(path: Path) -> DualEncoderConfig:
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(settings, dict) or settings.pop("model", None) != "dual_encoder":
+                raise ValueError('expected "model": "dual_encoder"')
+            unknown = set(settings) - {field.name for field in fields(DualEncoderConfig)}
+            if unknown:
+                raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
+            return DualEncoderConfig(**settings)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{path}: not a dual encoder's configuration: {error}") from error

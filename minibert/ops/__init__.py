@@ -1,0 +1,32 @@
+"""Operations on rows: `y, cache = op(x, …)`, and directly below it `dx, … = op_backward(dy, cache)`.
+
+The cache holds what the backward pass needs and nothing else; it is returned, never stored, so the same forward may be
+called twice (a Siamese network) and the gradients of both calls add up. Every op works in float32 and in float64.
+"""
+
+from minibert.ops.activations import gelu as gelu
+from minibert.ops.activations import gelu_backward as gelu_backward
+from minibert.ops.activations import relu as relu
+from minibert.ops.activations import relu_backward as relu_backward
+from minibert.ops.attention import attention as attention
+from minibert.ops.attention import attention_backward as attention_backward
+from minibert.ops.cross_entropy import cross_entropy as cross_entropy
+from minibert.ops.cross_entropy import cross_entropy_backward as cross_entropy_backward
+from minibert.ops.dropout import dropout as dropout
+from minibert.ops.dropout import dropout_backward as dropout_backward
+from minibert.ops.embedding import embedding as embedding
+from minibert.ops.embedding import embedding_backward as embedding_backward
+from minibert.ops.l2_norm import l2_normalize as l2_normalize
+from minibert.ops.l2_norm import l2_normalize_backward as l2_normalize_backward
+from minibert.ops.layer_norm import layer_norm as layer_norm
+from minibert.ops.layer_norm import layer_norm_backward as layer_norm_backward
+from minibert.ops.linear import linear as linear
+from minibert.ops.linear import linear_backward as linear_backward
+from minibert.ops.pooling import cls_pooling as cls_pooling
+from minibert.ops.pooling import cls_pooling_backward as cls_pooling_backward
+from minibert.ops.pooling import mean_pooling as mean_pooling
+from minibert.ops.pooling import mean_pooling_backward as mean_pooling_backward
+from minibert.ops.similarity import similarity as similarity
+from minibert.ops.similarity import similarity_backward as similarity_backward
+from minibert.ops.softmax import softmax as softmax
+from minibert.ops.softmax import softmax_backward as softmax_backward

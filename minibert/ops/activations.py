@@ -1,0 +1,74 @@
+"""Element-wise non-linearities of the feed-forward block."""
+
+import math
+
+import numpy as np
+
+from minibert._jit import kernel
+
+INVERSE_SQRT_2 = 1 / math.sqrt(2)
+INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
+
+
+def relu(x: np.ndarray):
+    """Rectifier, the choice of Vaswani 2017.
+
+    y = max(0, x)
+    """
+    return np.maximum(x, 0), x
+
+
+def relu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of relu: dx; at x = 0 it is 0."""
+    # forward: y = max(0, x)
+    return dy * (x > 0)
+
+
+def gelu(x: np.ndarray):
+    """Gaussian error linear unit, the choice of BERT: exact form, no tanh approximation.
+
+        y = x · Φ(x) = x · ½ (1 + erf(x / √2))
+
+    Source   Hendrycks & Gimpel 2016 (arXiv:1606.08415) eq. 1
+    """
+    return gelu_fast(x), x
+
+
+def gelu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of gelu: dx."""
+    # forward: y = x Φ(x), so y' = Φ(x) + x φ(x) with φ the normal density
+    return gelu_slope_fast(dy, x)
+
+
+def gelu_plain(x: np.ndarray) -> np.ndarray:
+    """x Φ(x), by the C library's erf."""
+    phi = 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x * INVERSE_SQRT_2))
+    return (x * phi).astype(x.dtype)
+
+
+@kernel
+def gelu_fast(x):
+    """`gelu_plain`, compiled."""
+    y = np.empty_like(x)
+    values, out = x.ravel(), y.ravel()
+    for i in range(values.size):
+        out[i] = values[i] * 0.5 * (1.0 + math.erf(values[i] * INVERSE_SQRT_2))
+    return y
+
+
+def gelu_slope_plain(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """dy · (Φ(x) + x φ(x))."""
+    phi = 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x * INVERSE_SQRT_2))
+    return (dy * (phi + x * INVERSE_SQRT_2PI * np.exp(-0.5 * x * x))).astype(x.dtype)
+
+
+@kernel
+def gelu_slope_fast(dy, x):
+    """`gelu_slope_plain`, compiled."""
+    dx = np.empty_like(x)
+    values, gradients, out = x.ravel(), dy.ravel(), dx.ravel()
+    for i in range(values.size):
+        value = values[i]
+        phi = 0.5 * (1.0 + math.erf(value * INVERSE_SQRT_2))
+        out[i] = gradients[i] * (phi + value * INVERSE_SQRT_2PI * math.exp(-0.5 * value * value))
+    return dx

@@ -1,0 +1,25 @@
+"""Affine map of every row, with the weight as checkpoints store it: one row per output."""
+
+import numpy as np
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray):
+    """Affine map.
+
+        y = x Wᵀ + b
+
+    Shapes   x (T, I), weight (O, I), bias (O,) → y (T, O)
+    """
+    y = x @ weight.T
+    y += bias
+    return y, (x, weight)
+
+
+def linear_backward(dy: np.ndarray, cache):
+    """Gradients of linear: (dx, dweight, dbias)."""
+    x, weight = cache
+    # forward: y = x @ weight.T + bias
+    dbias = dy.sum(axis=0)
+    dweight = dy.T @ x
+    dx = dy @ weight
+    return dx, dweight, dbias

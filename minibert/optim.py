@@ -1,0 +1,80 @@
+"""Adam (Kingma & Ba 2014), gradient clipping and the warm-up schedule, on one flat vector of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibert._jit import kernel
+
+
+class Adam:
+    """Adam, Algorithm 1.
+
+        m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
+        θ ← θ − α · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+
+    Source   arXiv:1412.6980
+    Shapes   θ, g, m, v (P,); t counts the steps taken
+    Raises   ValueError: a learning rate that is negative or not finite
+    """
+
+    def __init__(self, flat: np.ndarray, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
+        self.m = np.zeros_like(flat)
+        self.v = np.zeros_like(flat)
+        self.t = 0
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+
+    def step(self, flat: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
+        """One update of `flat`, in place."""
+        if not 0 <= learning_rate < np.inf:
+            raise ValueError(f"expected a learning rate of 0 or more, got {learning_rate}")
+        self.t += 1
+        real = flat.dtype.type
+        rate = real(learning_rate / (1 - self.beta1**self.t))
+        root = real((1 - self.beta2**self.t) ** -0.5)
+        share1, share2, eps = real(1 - self.beta1), real(1 - self.beta2), real(self.eps)
+        adam_update_fast(flat, gradient, self.m, self.v, rate, root, share1, share2, eps)
+
+
+def adam_update(theta, g, m, v, rate, root, share1, share2, eps):
+    """Adam's three lines, in place; rate = α / (1 − β₁ᵗ), root = 1 / √(1 − β₂ᵗ), share = 1 − β."""
+    m += share1 * (g - m)
+    v += share2 * (g * g - v)
+    theta -= rate * m / (np.sqrt(v) * root + eps)
+
+
+@kernel
+def adam_update_fast(theta, g, m, v, rate, root, share1, share2, eps):
+    """`adam_update` in one pass over memory."""
+    for i in range(len(theta)):
+        m[i] += share1 * (g[i] - m[i])
+        v[i] += share2 * (g[i] * g[i] - v[i])
+        theta[i] -= rate * m[i] / (np.sqrt(v[i]) * root + eps)
+
+
+def clip_by_norm(gradient: np.ndarray, limit: float) -> float:
+    """Scale the whole gradient down, in place, where its norm passes the limit; returns the norm before.
+
+        g ← g · min(1, limit / ‖g‖)          Pascanu 2013 (arXiv:1211.5063) Algorithm 1
+
+    Raises   ValueError: limit ≤ 0; FloatingPointError: a norm that is not finite
+    """
+    if not limit > 0:
+        raise ValueError(f"expected a clipping norm above 0, got {limit}")
+    norm = float(np.sqrt(np.dot(gradient, gradient)))
+    if not np.isfinite(norm):
+        raise FloatingPointError(f"the gradient's norm is {norm}")
+    if norm > limit:
+        gradient *= gradient.dtype.type(limit / norm)
+    return norm
+
+
+def warmup_linear(step: int, warmup: int, total: int) -> float:
+    """Share of the peak learning rate at a step: up in a line over `warmup` steps, then down in a line to 0 at `total`.
+
+    Source   Devlin 2018, appendix A.2
+    Units    step counts from 0; the first step takes 1 / warmup of the peak
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (total - step) / max(1, total - warmup))

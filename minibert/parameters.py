@@ -1,0 +1,76 @@
+"""All weights of a model in one flat vector, seen through named views.
+
+Adam, clipping and checkpoints then work on one array; and matrices that lie next to each other, such as the query, key
+and value weights of a layer, are one fused matrix without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+
+class Parameters(Mapping):
+    """Ordered names → arrays, all views of `flat`.
+
+    Shapes   shapes: {name: shape}; flat (P,) with P = Σ sizes, in that order; zeros where it is not given
+    Raises   ValueError: flat has another size than the shapes ask for
+    """
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], flat: np.ndarray | None = None, dtype=np.float32):
+        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        self._offsets = dict(zip(shapes, np.concatenate(([0], np.cumsum(sizes))).tolist(), strict=False))
+        self.shapes = shapes
+        self.flat = np.zeros(sum(sizes), dtype) if flat is None else flat
+        if self.flat.shape != (sum(sizes),):
+            raise ValueError(f"expected {sum(sizes)} numbers for these shapes, got an array of shape {self.flat.shape}")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.stacked(name, 1).reshape(self.shapes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def stacked(self, first: str, count: int) -> np.ndarray:
+        """`count` neighbours of the shape of `first`, on top of each other: (count · rows, …), a view."""
+        start, (rows, *rest) = self._offsets[first], self.shapes[first]
+        size = count * int(np.prod(self.shapes[first]))
+        return self.flat[start : start + size].reshape(count * rows, *rest)
+
+    def sub(self, prefix: str) -> Parameters:
+        """The neighbouring parameters whose names start with `prefix`, without it: views of the same numbers."""
+        names = [name for name in self.shapes if name.startswith(prefix)]
+        start = self._offsets[names[0]]
+        shapes = {name.removeprefix(prefix): self.shapes[name] for name in names}
+        return Parameters(shapes, self.flat[start : start + sum(int(np.prod(shape)) for shape in shapes.values())])
+
+    def zeros_like(self) -> Parameters:
+        """Zeros of the same shapes: where gradients add up."""
+        return Parameters(self.shapes, np.zeros_like(self.flat))
+
+    def astype(self, dtype) -> Parameters:
+        """A copy in another precision."""
+        return Parameters(self.shapes, self.flat.astype(dtype))
+
+    def load(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Copy every tensor in; names and shapes must be exactly these.
+
+        Raises   ValueError: names the missing, the unexpected and the wrongly shaped tensors
+        """
+        wrong = [f"missing {name}" for name in self.shapes if name not in tensors]
+        wrong += [f"unexpected {name}" for name in tensors if name not in self.shapes]
+        wrong += [
+            f"{name}: expected shape {self.shapes[name]}, got {tensor.shape}"
+            for name, tensor in tensors.items()
+            if name in self.shapes and tuple(tensor.shape) != tuple(self.shapes[name])
+        ]
+        if wrong:
+            raise ValueError("the tensors do not fit the model: " + "; ".join(wrong))
+        for name, tensor in tensors.items():
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"the tensors do not fit the model: {name} holds NaN or infinity")
+            self[name][...] = tensor

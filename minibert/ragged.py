@@ -1,0 +1,74 @@
+"""A batch without padding: the rows of all its sequences on top of each other, and where each one starts.
+
+    ids     (T,)      token ids of sequence 0, then of sequence 1, …
+    starts  (B + 1,)  sequence b owns rows starts[b] : starts[b + 1];  T = starts[B]
+
+Linear layers see one (T, D) matrix and no mask is ever built. Attention walks runs of equally long sequences, each a
+plain (count, length, D) block, so sequences are sorted by length first (`by_length`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Token and segment ids of B sequences; every sequence has at least one token."""
+
+    ids: np.ndarray
+    type_ids: np.ndarray
+    starts: np.ndarray
+
+    def __post_init__(self):
+        empty = np.flatnonzero(np.diff(self.starts) <= 0)
+        if len(empty):
+            raise ValueError(f"expected at least one token in every sequence, got none in sequence {empty[0]}")
+        if len(self.ids) != self.starts[-1] or len(self.type_ids) != len(self.ids):
+            raise ValueError(
+                f"expected {self.starts[-1]} ids and type ids (starts), got {len(self.ids)} and {len(self.type_ids)}"
+            )
+
+    @classmethod
+    def from_sequences(cls, sequences: list[list[int]]) -> Ragged:
+        """Stack lists of ids; every segment id is 0."""
+        ids = np.array([i for sequence in sequences for i in sequence], dtype=np.int32)
+        starts = np.concatenate(([0], np.cumsum([len(s) for s in sequences]))).astype(np.int64)
+        return cls(ids, np.zeros_like(ids), starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(B,) tokens of each sequence."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """(T,) place of each row within its sequence, from 0."""
+        return np.arange(self.starts[-1]) - np.repeat(self.starts[:-1], self.lengths)
+
+    @cached_property
+    def runs(self) -> list[tuple[slice, int, int]]:
+        """Neighbouring sequences of one length as (their rows, count, length)."""
+        bounds = np.concatenate(([0], np.flatnonzero(np.diff(self.lengths)) + 1, [len(self)]))
+        return [
+            (slice(int(self.starts[a]), int(self.starts[b])), int(b - a), int(self.lengths[a]))
+            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    def take(self, sequences: np.ndarray) -> Ragged:
+        """The named sequences, in the given order."""
+        lengths = self.lengths[sequences]
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[sequences] - starts[:-1], lengths)
+        return Ragged(self.ids[rows], self.type_ids[rows], starts)
+
+    def by_length(self) -> tuple[Ragged, np.ndarray]:
+        """(the batch sorted by length, back), where sorted_values[back] is in the order of this batch again."""
+        order = np.argsort(self.lengths, kind="stable")
+        return self.take(order), np.argsort(order, kind="stable")

@@ -1,0 +1,147 @@
+"""The training loop: batch, forward, loss, backward, step; progress, evaluation, checkpoints and exact resume.
+
+All randomness is a function of the seed and the step's number: the order of an epoch of (seed, epoch), the dropout of
+a step of (seed, step). A checkpoint therefore holds no generator's state, and training that was interrupted goes on
+to the same bits as training that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert import checkpoint
+from minibert.checkpoint import CheckpointError
+from minibert.data import batches, batches_per_epoch
+from minibert.optim import Adam, clip_by_norm, warmup_linear
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def train_dual_encoder(
+    model,
+    pairs: list[tuple[str, str]],
+    *,
+    epochs: int,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    warmup: int = 100,
+    clip: float = 1.0,
+    seed: int = 0,
+    folder=None,
+    resume: bool = False,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    evaluate_every: int | None = None,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train both towers, in place, on matching pairs with in-batch negatives and Adam.
+
+    Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
+             loss since the record before, the learning rate, and what `evaluate()` gave
+    Units    warmup, evaluate_every, checkpoint_every: steps; learning_rate: the peak, see `warmup_linear`;
+             clip: largest norm of the whole gradient; folder: where checkpoints go; resume: go on from the one there
+    Raises   ValueError: fewer than 2 pairs, sizes below 1, or a batch of one; CheckpointError: resume with other
+             settings or pairs; FloatingPointError: a loss or gradient that is not finite, with the step and its pairs
+    """
+    if len(pairs) < 2 or batch_size < 2 or epochs < 1:
+        raise ValueError(
+            f"expected at least 2 pairs, a batch size of 2 and 1 epoch, got {len(pairs)}, {batch_size} and {epochs}"
+        )
+    questions, answers = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
+    per_epoch = batches_per_epoch(len(pairs), batch_size)
+    total = epochs * per_epoch
+    settings = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "warmup": warmup, "clip": clip,
+        "seed": seed, "config": str(model.config), "pairs": _digest(questions, answers),
+    }  # fmt: skip
+    run = _Run(model, Adam(model.parameters.flat), settings, None if folder is None else Path(folder) / CHECKPOINT)
+    if resume:
+        run.load()
+
+    order = islice(_batches(len(pairs), batch_size, seed, epochs), run.step, None)
+    for indices in tqdm(order, "train", total, initial=run.step, unit="step", disable=not progress):
+        rng = np.random.default_rng([seed, run.step, 1])
+        rate = learning_rate * warmup_linear(run.step, warmup, total)
+        try:
+            loss, gradients = model.loss_and_gradients(questions.take(indices), answers.take(indices), rng)
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}")
+            clip_by_norm(gradients.flat, clip)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {run.step}, pairs {indices.tolist()}: {error}") from error
+        run.adam.step(model.parameters.flat, gradients.flat, rate)
+        run.losses.append(loss)
+
+        epoch_ends = run.step % per_epoch == 0
+        evaluates = evaluate is not None and run.step % (evaluate_every or per_epoch) == 0
+        if epoch_ends or evaluates:
+            run.record(epoch=run.step / per_epoch, learning_rate=rate, **(evaluate() if evaluates else {}))
+        if run.path and (run.step == total or (checkpoint_every and run.step % checkpoint_every == 0)):
+            run.save()
+    return run.history
+
+
+class _Run:
+    """What a checkpoint holds: weights, Adam's moments, the loss of every step, the history."""
+
+    def __init__(self, model, adam: Adam, settings: dict, path: Path | None):
+        self.model, self.adam, self.settings, self.path = model, adam, settings, path
+        self.losses: list[float] = []
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return len(self.losses)
+
+    def record(self, **facts: float) -> None:
+        """Add a record with the mean loss since the last one."""
+        since = int(self.history[-1]["step"]) if self.history else 0
+        self.history.append({"step": self.step, "loss": float(np.mean(self.losses[since:])), **facts})
+
+    def save(self) -> None:
+        """Write the checkpoint, all in one file."""
+        state = {"adam.m": self.adam.m, "adam.v": self.adam.v, "losses": np.array(self.losses)}
+        metadata = {"settings": json.dumps(self.settings), "history": json.dumps(self.history)}
+        checkpoint.save_file(self.path, dict(self.model.parameters) | state, metadata)
+
+    def load(self) -> None:
+        """Go on from the checkpoint; CheckpointError where it was written with other settings."""
+        if self.path is None:
+            raise ValueError("expected a folder to resume from, got none")
+        tensors, metadata = checkpoint.load_file(self.path)
+        try:
+            saved, self.history = json.loads(metadata["settings"]), json.loads(metadata["history"])
+            moments = tensors.pop("adam.m"), tensors.pop("adam.v")
+            self.losses = tensors.pop("losses").tolist()
+        except KeyError as error:
+            raise CheckpointError(f"{self.path}: not a training checkpoint: no {error}") from error
+        other = [
+            f"{key} {saved.get(key)!r}, now {value!r}"
+            for key, value in self.settings.items()
+            if saved.get(key) != value
+        ]
+        if other:
+            raise CheckpointError(f"{self.path}: was written with other settings: {'; '.join(other)}")
+        self.model.parameters.load(tensors)
+        self.adam.m[...], self.adam.v[...] = moments
+        self.adam.t = self.step
+
+
+def _batches(count: int, batch_size: int, seed: int, epochs: int) -> Iterator[np.ndarray]:
+    for epoch in range(epochs):
+        yield from batches(count, batch_size, seed, epoch)
+
+
+def _digest(*sides) -> str:
+    digest = hashlib.sha256()
+    for side in sides:
+        digest.update(side.starts.tobytes() + side.ids.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""The textbook encoder: padded, masked, one number at a time, float64. Imports nothing of the project."""
+
+import math
+
+import numpy as np
+
+
+def layer_norm(row, gamma, beta, eps):
+    """Ba 2016, one row."""
+    mean = sum(row) / len(row)
+    variance = sum((x - mean) ** 2 for x in row) / len(row)
+    return np.array([g * (x - mean) / math.sqrt(variance + eps) + b for x, g, b in zip(row, gamma, beta, strict=True)])
+
+
+def gelu(x):
+    """x Φ(x), one number."""
+    return x * 0.5 * (1 + math.erf(x / math.sqrt(2)))
+
+
+def softmax(row):
+    """One row; −inf entries get 0."""
+    top = max(row)
+    powers = [math.exp(x - top) for x in row]
+    return np.array([power / sum(powers) for power in powers])
+
+
+def padded_attention(q, k, v, heads, mask):
+    """Vaswani 2017 eq. 1 with a padding mask; q, k, v (B, L, D), mask (B, L) → (B, L, D)."""
+    count, length, width = q.shape
+    d = width // heads
+    out = np.zeros_like(q)
+    for b in range(count):
+        for h in range(heads):
+            part = slice(h * d, (h + 1) * d)
+            for i in range(length):
+                scores = [
+                    q[b, i, part] @ k[b, j, part] / math.sqrt(d) if mask[b, j] else -math.inf for j in range(length)
+                ]
+                out[b, i, part] = sum(w * v[b, j, part] for j, w in enumerate(softmax(scores)))
+    return out
+
+
+def padded_encoder(p, config, ids, type_ids, mask):
+    """Devlin 2018's encoder, post-norm; ids, type_ids, mask (B, L) → (B, L, D)."""
+
+    def linear(x, name):
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def norm(x, name):
+        gamma, beta = p[f"{name}.weight"], p[f"{name}.bias"]
+        return np.array([[layer_norm(row, gamma, beta, config.eps) for row in sequence] for sequence in x])
+
+    activation = np.vectorize(gelu) if config.activation == "gelu" else lambda x: np.maximum(x, 0)
+    x = p["embeddings.word_embeddings.weight"][ids]
+    if config.positions:
+        x = x + p["embeddings.position_embeddings.weight"][None, : ids.shape[1]]
+    if config.segments:
+        x = x + p["embeddings.token_type_embeddings.weight"][type_ids]
+    if config.embedding_norm:
+        x = norm(x, "embeddings.LayerNorm")
+    for i in range(config.layers):
+        at = f"encoder.layer.{i}"
+        q, k, v = (linear(x, f"{at}.attention.self.{part}") for part in ("query", "key", "value"))
+        attended = linear(padded_attention(q, k, v, config.heads, mask), f"{at}.attention.output.dense")
+        h = norm(x + attended, f"{at}.attention.output.LayerNorm")
+        y = linear(activation(linear(h, f"{at}.intermediate.dense")), f"{at}.output.dense")
+        x = norm(h + y, f"{at}.output.LayerNorm")
+    return norm(x, "encoder.norm") if config.final_norm else x
+
+
+def diagonal_cross_entropy(scores):
+    """The course's loss over a score matrix, one term at a time."""
+    total = 0.0
+    for i, row in enumerate(scores):
+        total -= math.log(math.exp(row[i]) / sum(math.exp(s) for s in row))
+    return total / len(scores)
+
+
+def adam(theta, gradients, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Kingma & Ba 2014, Algorithm 1, literally; the last θ after all gradients."""
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t, g in enumerate(gradients, 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        theta = theta - rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return theta

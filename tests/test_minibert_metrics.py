@@ -1,0 +1,32 @@
+"""Ranking metrics against their definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.metrics import mrr_at_k, recall_at_k
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_mrr_and_recall_equal_their_definitions(queries, width, k, seed):
+    """One query at a time: 1 / rank and whether it is there at all, among the first k."""
+    rng = np.random.default_rng(seed)
+    ranked = np.array([rng.permutation(8)[:width] for _ in range(queries)])
+    relevant = rng.integers(0, 8, queries)
+    reciprocal = [0.0] * queries
+    for i in range(queries):
+        for place, found in enumerate(ranked[i][:k], 1):
+            if found == relevant[i]:
+                reciprocal[i] = 1 / place
+    assert mrr_at_k(ranked, relevant, k) == pytest.approx(sum(reciprocal) / queries)
+    assert recall_at_k(ranked, relevant, k) == pytest.approx(sum(r > 0 for r in reciprocal) / queries)
+
+
+def test_metrics_of_a_known_ranking():
+    """Ranks 1, 3 and none."""
+    ranked = np.array([[5, 6, 7], [1, 2, 3], [0, 9, 8]])
+    assert mrr_at_k(ranked, [5, 3, 4]) == pytest.approx((1 + 1 / 3) / 3)
+    assert recall_at_k(ranked, [5, 3, 4]) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match=r"\(3, 3\) and \(2,\)"):
+        mrr_at_k(ranked, [5, 3])

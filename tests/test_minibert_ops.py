@@ -1,0 +1,159 @@
+"""Every op: its backward against central differences in a random direction, its forward against the formula."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import assert_gradient
+from minibert import ops
+from minibert.ops.activations import gelu_fast, gelu_plain, gelu_slope_fast, gelu_slope_plain
+from minibert.ops.embedding import scatter_add, scatter_add_fast
+from minibert.ops.layer_norm import center, center_fast, normalize, normalize_fast
+from oracles import transformer as oracle
+from strategies import matrices, ragged_batches
+
+pytestmark = pytest.mark.kernels
+RNG = np.random.default_rng(20)
+X = RNG.standard_normal((6, 8))
+IDS = np.array([3, 0, 3, 1, 4, 3])
+
+# name: (function of the differentiated arrays → (y, cache), backward, the arrays)
+CASES = {
+    "linear": (ops.linear, ops.linear_backward, (X, RNG.standard_normal((5, 8)), RNG.standard_normal(5))),
+    "embedding": (lambda t: ops.embedding(IDS, t), ops.embedding_backward, (RNG.standard_normal((5, 4)),)),
+    "layer_norm": (
+        lambda x, g, b: ops.layer_norm(x, g, b, 1e-5),
+        ops.layer_norm_backward,
+        (X, RNG.standard_normal(8), RNG.standard_normal(8)),
+    ),
+    "gelu": (ops.gelu, ops.gelu_backward, (X,)),
+    "relu": (ops.relu, ops.relu_backward, (X,)),
+    "softmax": (ops.softmax, ops.softmax_backward, (X,)),
+    "l2_normalize": (ops.l2_normalize, ops.l2_normalize_backward, (X,)),
+    "similarity": (ops.similarity, ops.similarity_backward, (X, RNG.standard_normal((7, 8)))),
+    "cross_entropy": (lambda s: ops.cross_entropy(s, IDS), ops.cross_entropy_backward, (X,)),
+    "dropout": (
+        lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)),
+        ops.dropout_backward,
+        (X,),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ops_backward_is_the_derivative(name):
+    """The directional derivative by central differences equals the gradient's."""
+    forward, backward, arrays = CASES[name]
+    assert_gradient(forward, backward, arrays, np.random.default_rng(7))
+
+
+@given(ragged_batches(), st.sampled_from([0.0, 0.3]), st.integers(0, 2**32 - 1))
+def test_attention_and_pooling_backward_are_derivatives(batch, rate, seed):
+    """Attention, with and without dropped weights, and both poolings, on ragged batches."""
+    rng = np.random.default_rng(seed)
+    qkv = rng.standard_normal((len(batch.ids), 12))
+
+    def attend(qkv):
+        return ops.attention(qkv, batch, 2, rate, np.random.default_rng(seed))
+
+    assert_gradient(attend, ops.attention_backward, (qkv,), rng)
+    assert_gradient(lambda x: ops.cls_pooling(x, batch), ops.cls_pooling_backward, (qkv,), rng)
+    assert_gradient(lambda x: ops.mean_pooling(x, batch), ops.mean_pooling_backward, (qkv,), rng)
+
+
+@given(ragged_batches(), st.integers(0, 2**32 - 1))
+def test_attention_equals_the_padded_masked_formula(batch, seed):
+    """A ragged batch gives the rows that padding and masking give."""
+    qkv = np.random.default_rng(seed).standard_normal((len(batch.ids), 12))
+    ours, _ = ops.attention(qkv, batch, 2)
+    longest = batch.lengths.max()
+    mask = np.arange(longest) < batch.lengths[:, None]
+    padded = np.zeros((len(batch), longest, 12))
+    padded[mask] = qkv
+    theirs = oracle.padded_attention(*np.split(padded, 3, axis=2), 2, mask)[mask]
+    np.testing.assert_allclose(ours, theirs, atol=1e-13 * longest)
+
+
+@given(matrices())
+def test_softmax_layer_norm_and_gelu_equal_their_formulas(x):
+    """Row by row, number by number."""
+    np.testing.assert_allclose(ops.softmax(x)[0], [oracle.softmax(row) for row in x], rtol=1e-12, atol=1e-300)
+    gamma, beta = np.linspace(-1, 2, x.shape[1]), np.linspace(0, 1, x.shape[1])
+    expected = [oracle.layer_norm(row, gamma, beta, 1e-5) for row in x]
+    scale = np.abs(x).max() * x.shape[1] * np.finfo(float).eps / np.sqrt(1e-5)  # the mean's rounding error, amplified
+    np.testing.assert_allclose(ops.layer_norm(x, gamma, beta, 1e-5)[0], expected, atol=1e-12 + 10 * scale)
+    np.testing.assert_allclose(ops.gelu(x)[0], np.vectorize(oracle.gelu)(x), rtol=1e-14)
+
+
+@given(matrices(), st.floats(-1e3, 1e3))
+def test_softmax_is_blind_to_a_shift_and_sums_to_one(x, shift):
+    """Adding one number to a row changes nothing."""
+    y, _ = ops.softmax(x)
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-14)
+    np.testing.assert_allclose(ops.softmax(x + shift)[0], y, atol=1e-12)
+
+
+@given(matrices(), st.sampled_from([np.float32, np.float64]))
+def test_ops_fast_twins_equal_their_definitions(x, dtype):
+    """Compiled and plain forms agree to rounding in both precisions."""
+    x = x.astype(dtype)
+    tolerance = 64 * np.finfo(dtype).eps
+    gamma = np.linspace(-1, 2, x.shape[1], dtype=dtype)
+    plain, fast = normalize(x, gamma, gamma, dtype(0.1)), normalize_fast(x, gamma, gamma, dtype(0.1))
+    for a, b in zip(plain, fast, strict=True):
+        assert b.dtype == dtype
+        np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance * (1 + np.abs(x).max()))
+    bound = tolerance * (1 + np.abs(x).max()) * (1 + np.abs(fast[2]).max())
+    np.testing.assert_allclose(
+        center_fast(x, *fast[1:], gamma), center(x, *fast[1:], gamma), rtol=tolerance, atol=bound
+    )
+    np.testing.assert_allclose(gelu_fast(x), gelu_plain(x), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(gelu_slope_fast(x, x), gelu_slope_plain(x, x), rtol=tolerance, atol=bound)
+    ids = np.arange(len(x)) % 3
+    a, b = np.zeros((3, x.shape[1]), dtype), np.zeros((3, x.shape[1]), dtype)
+    scatter_add(a, ids, x)
+    scatter_add_fast(b, ids, x)
+    np.testing.assert_allclose(a, b, atol=tolerance * np.abs(x).sum())
+
+
+def test_dropout_keeps_the_mean_and_its_share():
+    """A share 1 − rate survives, scaled so that the mean stays; without a generator nothing happens."""
+    x = np.ones((400, 500), np.float32)
+    y, _ = ops.dropout(x, 0.3, np.random.default_rng(1))
+    deviation = np.sqrt(0.3 * 0.7 / x.size)
+    assert abs((y > 0).mean() - 0.7) < 5 * deviation
+    assert abs(y.mean() - 1) < 5 * deviation / 0.7
+    assert ops.dropout(x, 0.3, None)[0] is x
+
+
+def test_l2_normalize_gives_unit_rows_and_leaves_zero():
+    """Length one, or zero where there is no direction."""
+    y, _ = ops.l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(y, [[0.6, 0.8], [0, 0]])
+
+
+def test_cross_entropy_of_the_course_table():
+    """The course's 4 × 4 scores: the loss by its formula, and the gradient (softmax − identity) / 4."""
+    scores = np.array(
+        [[4.3, 1.2, 0.05, 1.07], [0.18, 3.2, 0.09, 0.05], [0.85, 0.27, 2.2, 1.03], [0.23, 0.57, 0.12, 5.1]]
+    )
+    loss, cache = ops.cross_entropy(scores, np.arange(4))
+    assert loss == pytest.approx(oracle.diagonal_cross_entropy(scores), rel=1e-14)
+    expected = (np.array([oracle.softmax(row) for row in scores]) - np.eye(4)) / 4
+    np.testing.assert_allclose(ops.cross_entropy_backward(1.0, cache), expected, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ops.embedding(np.array([0, 5]), np.zeros((5, 2))), r"0 … 4, got 5 at position 1"),
+        (lambda: ops.embedding(np.array([-1]), np.zeros((5, 2))), r"got -1 at position 0"),
+        (lambda: ops.cross_entropy(np.zeros((2, 3)), np.array([0, 3])), r"0 … 2, got 3 in row 1"),
+        (lambda: ops.dropout(np.zeros(3), 1.0, None), r"\[0, 1\), got 1.0"),
+    ],
+)
+def test_ops_refuse_what_cannot_be_right(call, message):
+    """The error says expected, got and where."""
+    with pytest.raises(ValueError, match=message):
+        call()
