@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from helpers import interpreted
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import ann as oracle
 
 import ann
 from ann.distance import METRICS, distance, normalize_rows
 from ann.exact import exact_search, scan, sort_heaps
 from ann.heap import insert_sorted, pop, push
+from helpers import interpreted
+from oracles import ann as oracle
 
 pytestmark = pytest.mark.kernels
 U = 2.0**-24  # float32's unit roundoff

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from helpers import interpreted
 from hypothesis import example, given
 from hypothesis import strategies as st
-from oracles import ann as oracle
 
 import ann
 from ann.distance import distance
 from ann.hnsw import insert_batch, search_layer, search_layer_allowed
 from ann.hnsw_index import draw_levels
 from ann.visited import VisitedPool, next_epoch
+from helpers import interpreted
+from oracles import ann as oracle
 
 pytestmark = pytest.mark.kernels
 N = 60 if interpreted() else 1500

@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import interpreted
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import ann
+from helpers import interpreted
 
 pytestmark = pytest.mark.kernels
 CLASSES = [ann.Exact, ann.HNSW]

@@ -1,4 +1,4 @@
-"""Plain definitions for ann: loops over float64 numbers. The HNSW graph is the paper's, with the header's deviations."""
+"""Plain definitions for ann: loops over float64 numbers. The HNSW graph is the paper's, deviating as hnsw.py does."""
 
 import heapq
 import math
