@@ -175,6 +175,7 @@ TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, de
         ({"id": "x", "text": "a", "title": 3}, "'x': expected text"),
         ({"id": "x", "text": "a", "year": 3}, r"'x': unknown fields \['year'\]"),
         ({"id": "x", "text": "a", "metadata": {"a": {1}}}, "'x': expected metadata that JSON can hold"),
+        ({"id": "x", "text": "a", "metadata": {"a": float("nan")}}, "'x': expected metadata that JSON can hold"),
         ({"id": "x", "text": "a\udc80"}, "'x': its text has a lone surrogate at position 1"),
         ({"id": 7, "text": "a"}, "document number 70: expected a dict with an id"),
         ({"text": "a"}, "document number 70: expected a dict with an id"),
@@ -227,6 +228,14 @@ def test_store_refuses_another_encoder(filled):
         Store.open(filled, HashEncoder(dim=12))
 
 
+@pytest.mark.parametrize("options", [{"chunk_size": 0}, {"chunk_size": 4, "overlap": 4}, {"overlap": -1}])
+def test_store_refuses_impossible_chunking(tmp_path, options):
+    """Sizes that cannot be are refused before anything is made."""
+    with pytest.raises(ValueError, match="expected chunk_size ≥ 1 and 0 ≤ overlap < chunk_size"):
+        Store.open(tmp_path / "new", ENCODER, **options)
+    assert not (tmp_path / "new").exists()
+
+
 def test_store_refuses_what_is_no_store(tmp_path):
     """No store where one must be, a file in place of the folder, a database that is none, another format."""
     with pytest.raises(StoreError, match="no store there"):
@@ -238,8 +247,11 @@ def test_store_refuses_what_is_no_store(tmp_path):
     (tmp_path / "store.sqlite").write_bytes(b"this is not a database" * 100)
     with pytest.raises(StoreError, match="store.sqlite: file is not a database"):
         Store.open(tmp_path, ENCODER)
-    with Store.open(tmp_path / "newer", ENCODER) as store:
-        store.remember(format="99")
+    Store.open(tmp_path / "newer", ENCODER).close()
+    db = sqlite3.connect(tmp_path / "newer" / "store.sqlite")
+    with db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
+    db.close()
     with pytest.raises(StoreError, match="expected format 1, got 99"):
         Store.open(tmp_path / "newer", ENCODER)
 
@@ -248,6 +260,8 @@ def test_store_remembers_facts(tmp_path):
     """Facts given to remember are read back without an encoder."""
     with Store.open(tmp_path, ENCODER) as store:
         store.remember(model="/a/b")
+        with pytest.raises(ValueError, match="got .'dim'."):
+            store.remember(dim="7")
     assert Store.facts(tmp_path)["model"] == "/a/b"
     assert Store.facts(tmp_path)["encoder"] == ENCODER.fingerprint
 
@@ -306,6 +320,16 @@ def test_store_catches_up_an_index_that_is_behind(copy):
         with pytest.warns(UserWarning, match="is behind the store: 2 vectors added, 2 removed"):
             assert store.search("brand new text", k=1)[0].id == "new"
         assert len({hit.id for hit in store.search("d5", k=100)} ^ {d["id"] for d in documents(40)}) == 2
+
+
+def test_store_index_stays_small_under_replacement(copy):
+    """Replacing every document ten times leaves an index no larger than twice that of a fresh store."""
+    size = (copy / "index.ann").stat().st_size
+    for _ in range(10):
+        with Store.open(copy, ENCODER) as store:
+            store.add(documents(40))
+    assert (copy / "index.ann").stat().st_size < 2.2 * size
+    assert answers(copy) == [d["id"] for d in documents(40)]
 
 
 def test_store_readers_follow_and_are_not_disturbed(copy):

@@ -11,7 +11,7 @@ import numpy as np
 import ann
 
 ADD_AT_ONCE = 8192  # vectors read from SQLite into one call of index.add
-TOKEN = "generation"
+TOKEN, REMOVED = "generation", "removed"  # in the index file's metadata
 
 
 def latest_generation(db: sqlite3.Connection) -> str:
@@ -66,12 +66,21 @@ class FollowingIndex:
         gone = np.setdiff1d(self.index.ids, stored)
         missing = np.setdiff1d(stored, self.index.ids)
         if len(gone):
-            self.index.remove(gone)
+            self._remove(gone)
         for i in range(0, len(missing), ADD_AT_ONCE):
             ids = missing[i : i + ADD_AT_ONCE]
             self.index.add(_vectors(db, ids, self.index.dim), ids)
         self.index.metadata[TOKEN] = token
         return len(missing), len(gone)
+
+    def _remove(self, gone: np.ndarray) -> None:
+        self.index.remove(gone)
+        # HNSW keeps removed rows as way-marks: once they are the greater part, they go.
+        removed = int(self.index.metadata.get(REMOVED, 0)) + len(gone)
+        if removed > len(self.index):
+            self.index.compact()
+            removed = 0
+        self.index.metadata[REMOVED] = str(removed)
 
     def save(self, path: Path) -> None:
         """Write the file unless it holds this generation already."""

@@ -43,6 +43,8 @@ def ingest(store: Store, documents: Iterable[dict[str, Any]], batch_size: int = 
     """Add documents in batches of one transaction each, so that a kill loses one batch at most; returns how many."""
     from tqdm import tqdm
 
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size ≥ 1, got {batch_size}")
     documents = iter(documents)
     count = 0
     with tqdm(desc="ingest", unit=" documents", disable=not progress) as bar:

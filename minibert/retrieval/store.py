@@ -13,7 +13,7 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ FILE = "store.sqlite"
 INDEX = "index.ann"
 DOCUMENTS_AT_ONCE = 64  # embedded together
 FIELDS = {"id", "text", "title", "metadata"}
+Chunking = Callable[[str, str | None], list[Chunk]]  # text, title → chunks
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class Store:
     Raises   StoreError: the files cannot be read or written, another process is writing, or another encoder wrote them
     """
 
-    def __init__(self, path: Path, encoder, db: sqlite3.Connection, chunk_size: int | None, overlap: int):
+    def __init__(self, path: Path, encoder, db: sqlite3.Connection, chunking: Chunking):
         self.path = path
         self.encoder = encoder
         self._db = db
         self._file = path / FILE
         self._hnsw: FollowingIndex | None = None
         self._exact: FollowingIndex | None = None
-        self._chunking = _chunking(encoder, chunk_size, overlap)
+        self._chunking = chunking
 
     @classmethod
     def open(cls, path, encoder, *, create: bool = True, chunk_size: int | None = None, overlap: int = 0) -> Store:
@@ -69,6 +70,7 @@ class Store:
         else in words; by default a chunk is what the encoder can read at once, else 100 words.
         """
         path = Path(path)
+        chunking = _chunking(encoder, chunk_size, overlap)
         if not create and not (path / FILE).is_file():
             raise StoreError(f"{path}: no store there")
         try:
@@ -81,7 +83,7 @@ class Store:
         except BaseException:
             db.close()
             raise
-        return cls(path, encoder, db, chunk_size, overlap)
+        return cls(path, encoder, db, chunking)
 
     @staticmethod
     def facts(path) -> dict[str, str]:
@@ -93,7 +95,12 @@ class Store:
             return schema.read_meta(db) if schema.has_tables(db) else {}
 
     def remember(self, **facts: str) -> None:
-        """Keep facts of your own, such as where the encoder was loaded from."""
+        """Keep facts of your own, such as where the encoder was loaded from.
+
+        Raises   ValueError: a name that the store itself uses
+        """
+        if taken := {"format", "encoder", "dim", "metric"} & facts.keys():
+            raise ValueError(f"expected names that the store does not use itself, got {sorted(taken)}")
         with transaction(self._db, self._file, write=True):
             schema.write_meta(self._db, facts)
 
@@ -171,7 +178,8 @@ class Store:
     def _commit(self) -> Iterator[None]:
         """A write transaction that ends in a new generation."""
         with transaction(self._db, self._file, write=True):
-            self._following(exact=False)  # what is wrong with the index file is found, and said, before it falls behind
+            if self._hnsw is None:  # what is wrong with the index file is found, and said, before it falls behind
+                self._following(exact=False)
             yield
             self._db.execute("INSERT INTO generations (token) VALUES (?)", (secrets.token_hex(8),))
 
@@ -246,8 +254,8 @@ def _create_or_check(db: sqlite3.Connection, file: Path, encoder) -> None:
             if not schema.has_tables(db):
                 schema.create_tables(db, mine)
             meta = schema.read_meta(db)
-    if meta["format"] != schema.FORMAT:
-        raise StoreError(f"{file}: expected format {schema.FORMAT}, got {meta['format']}")
+    if meta.get("format") != schema.FORMAT:
+        raise StoreError(f"{file}: expected format {schema.FORMAT}, got {meta.get('format')}")
     if any(meta[key] != value for key, value in mine.items()):
         wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
         raise StoreError(
@@ -255,16 +263,19 @@ def _create_or_check(db: sqlite3.Connection, file: Path, encoder) -> None:
         )
 
 
-def _chunking(encoder, size: int | None, overlap: int):
+def _chunking(encoder, size: int | None, overlap: int) -> Chunking:
     """(text, title) → chunks, within what the encoder reads at once."""
     tokenizer, max_length = (
         getattr(encoder, "tokenizer", None),
         getattr(getattr(encoder, "config", None), "max_length", None),
     )
     if tokenizer is not None and max_length is not None:
-        count, size = count_tokens(tokenizer), size or max_length - len(tokenizer.encode("").ids)
+        count, fitting = count_tokens(tokenizer), max_length - len(tokenizer.encode("").ids)
     else:
-        count, size = count_words, size or 100
+        count, fitting = count_words, 100
+    size = fitting if size is None else size
+    if size < 1 or not 0 <= overlap < size:
+        raise ValueError(f"expected chunk_size ≥ 1 and 0 ≤ overlap < chunk_size, got {size} and {overlap}")
 
     def chunk(text: str, title: str | None) -> list[Chunk]:
         # A title takes its room in every passage, but never more than half of it.
@@ -291,7 +302,7 @@ def _check(document: Any, position: int) -> dict[str, Any]:
         except UnicodeEncodeError as error:
             raise ValueError(f"document {id!r}: its {field} has a lone surrogate at position {error.start}") from error
     try:
-        metadata = json.dumps(dict(document.get("metadata") or {}))
+        metadata = json.dumps(dict(document.get("metadata") or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"document {id!r}: expected metadata that JSON can hold: {error}") from error
     return {"id": id, "text": text, "title": title, "metadata": metadata}
