@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import tokenizers
 from minibert.retrieval.chunk import (
     chunk_text,
     count_characters,
@@ -112,6 +113,17 @@ def test_chunk_counts_tokens_of_a_tokenizer():
 
     chunks = chunk_text("aa bb cc dd", size=4, count=count_tokens(Tokenizer()))
     assert [chunk.text for chunk in chunks] == ["aa bb", "cc dd"]
+
+
+TOKENIZER = tokenizers.WordPiece.train(["ab abc cab aab. cd bcd a. b, c! d"] * 2, vocab_size=30)
+
+
+@given(st.text("abcd. 。é\n", max_size=80), st.integers(1, 9), st.integers(0, 8))
+@example("abcd" * 5, 3, 0)
+def test_chunk_never_passes_the_encoders_length(text, size, overlap):
+    """A WordPiece tokenizer makes at most `size` tokens of a chunk, even of parts of a word far over the budget."""
+    chunks = chunk_text(text, size, min(overlap, size - 1), count_tokens(TOKENIZER))
+    assert all(len(TOKENIZER.encode(chunk.text, add_special_tokens=False).ids) <= size for chunk in chunks)
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (-1, 0), (5, 5), (5, -1)])

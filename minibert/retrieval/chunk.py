@@ -67,16 +67,15 @@ def chunk_text(text: str, size: int = 100, overlap: int = 0, count: Count = coun
     """
     if size < 1 or not 0 <= overlap < size:
         raise ValueError(f"expected size ≥ 1 and 0 ≤ overlap < size, got size {size} and overlap {overlap}")
-    pieces = _pieces_within(text, size, count)
-    return [Chunk(text[start:end], start, end) for start, end in _pack(text, pieces, size, overlap, count)]
+    sentences = split_sentences(text)
+    pieces = _within(text, sentences, size, count)
+    gaps = _gaps(text, pieces, {start for start, _ in sentences}, size, count)
+    bodies = count([text[start:end] for start, end in pieces])
+    return [Chunk(text[start:end], start, end) for start, end in _pack(pieces, bodies, gaps, size, overlap)]
 
 
-def _pack(text: str, pieces: list[Span], size: int, overlap: int, count: Count) -> list[Span]:
+def _pack(pieces: list[Span], body: Sequence[int], gap: Sequence[int], size: int, overlap: int) -> list[Span]:
     """Spans of the chunks: runs of pieces, each as long as the budget allows."""
-    body = count([text[start:end] for start, end in pieces])
-    # What stands between a piece and the one before: white space, which only characters count.
-    ends_before = [start for start, _ in pieces[:1]] + [end for _, end in pieces[:-1]]
-    gap = count([text[end:start] for end, (start, _) in zip(ends_before, pieces, strict=True)])
     spans = []
     first = 0
     while first < len(pieces):
@@ -97,9 +96,20 @@ def _pack(text: str, pieces: list[Span], size: int, overlap: int, count: Count) 
     return spans
 
 
-def _pieces_within(text: str, size: int, count: Count) -> list[Span]:
-    """Sentences; in place of one over the budget its words, in place of such a word its halves."""
-    pieces = _cut_where_over(text, split_sentences(text), size, count, _words)
+def _gaps(text: str, pieces: list[Span], sentence_starts: set[int], size: int, count: Count) -> list[int]:
+    """What stands between each piece and the one before: white space, which only characters count.
+
+    Parts of one word are kept apart by a gap of the whole budget: together a tokenizer may make more tokens of them.
+    """
+    ends = [start for start, _ in pieces[:1]] + [end for _, end in pieces[:-1]]
+    spaces = count([text[end:start] for end, (start, _) in zip(ends, pieces, strict=True)])
+    inside_word = (end == start and start not in sentence_starts for end, (start, _) in zip(ends, pieces, strict=True))
+    return [size if inside else space for inside, space in zip(inside_word, spaces, strict=True)]
+
+
+def _within(text: str, sentences: list[Span], size: int, count: Count) -> list[Span]:
+    """The sentences; in place of one over the budget its words, in place of such a word its halves."""
+    pieces = _cut_where_over(text, sentences, size, count, _words)
     while True:
         smaller = _cut_where_over(text, pieces, size, count, _halves)
         if len(smaller) == len(pieces):
