@@ -72,3 +72,40 @@ def tiny_tokenizer():
 
     texts = ["the cat sat on the mat", "a dog sat on a log", "the dog and the cat"] * 3
     return tokenizers.WordPiece.train(texts, vocab_size=60)
+
+
+LETTERS = [
+    *"abcdefghijklmnopqrstuvwxyzαβσ",
+    "the",
+    "word",
+    "##piece",
+    "un",
+    "##able",
+    "中",
+    "!",
+    "#",
+    "[",
+    "]",
+    "\u1100",
+]
+TOKENS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *LETTERS,
+    *("##" + c for c in "abcdefghijklmnopqrstuvwxyz\u1161"),
+]
+
+
+def bert_tokenizer(tokens=TOKENS, normalizer=None, **options):
+    """A BERT tokenizer over a list of tokens; those in square brackets are the special ones."""
+    from tokenizers import BertNormalizer, BertPreTokenizer, Tokenizer, WordPiece
+    from tokenizers.template import bert_template
+    from tokenizers.wordpiece import WordPieceDecoder
+
+    vocab = {token: i for i, token in enumerate(tokens)}
+    specials = {t: i for t, i in vocab.items() if t.startswith("[") and t.endswith("]")}
+    parts = WordPiece(vocab, **options), normalizer or BertNormalizer(), BertPreTokenizer()
+    return Tokenizer(*parts, bert_template(specials), WordPieceDecoder(), specials)

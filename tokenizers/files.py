@@ -209,6 +209,9 @@ def _template(document):
         tuple((item["id"], item["type_id"]) for entry in found[side] for item in entry.values())
         for side in ("single", "pair")
     )
+    for name, _ in (*single, *pair):
+        if name not in ("A", "B", *used):
+            raise ValueError(f"post_processor: special token {name!r} is not among its special_tokens")
     return Template(single, pair), used
 
 
@@ -254,10 +257,15 @@ def _from_vocab_txt(path, lowercase):
     specials = {token: vocab[token] for token in SPECIAL_TOKENS if token in vocab}
     settings = path.with_name("tokenizer_config.json")
     settings = _typed(_read_json(settings), dict, settings.name) if settings.is_file() else {}
+
+    def setting(name, default):
+        value = settings.get(name, default)
+        return _typed(value, (bool, type(default)), f"{path.parent / 'tokenizer_config.json'}: {name}")
+
     normalizer = BertNormalizer(
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"),
-        lowercase=settings.get("do_lower_case", True) if lowercase is None else lowercase,
+        handle_chinese_chars=setting("tokenize_chinese_chars", True),
+        strip_accents=setting("strip_accents", None),
+        lowercase=setting("do_lower_case", True) if lowercase is None else lowercase,
     )
     template = bert_template(specials)
     return Tokenizer(WordPiece(vocab), normalizer, BertPreTokenizer(), template, WordPieceDecoder(), specials)

@@ -304,10 +304,12 @@ class Tokenizer:
     def decode(self, ids, *, skip_special_tokens=True, clean_up=None):
         """Text of a sequence of ids; clean_up (None: as the file says) closes the gap before ". , ! ? n't 's" and such.
 
-        Raises   ValueError: an id is not in the vocabulary (says where)
+        Raises   ValueError: an id is not in the vocabulary; TypeError: it is no integer (both say where)
         """
         tokens, skipped = [], set(self.special_tokens.values()) if skip_special_tokens else set()
         for position, i in enumerate(ids):
+            if not isinstance(i, (int, np.integer)):
+                raise TypeError(f"ids[{position}]: expected an integer, got {type(i).__name__}")
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"ids[{position}]: expected 0 … {len(self._tokens) - 1}, got {i}")
             if i not in skipped:

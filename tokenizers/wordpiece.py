@@ -21,7 +21,7 @@ class WordPiece:
     """Greedy longest-match-first subwords.
 
     Source   Wu et al. 2016 (arXiv:1609.08144) 4.1; Devlin et al. 2019 (arXiv:1810.04805)
-    Raises   ValueError: unk_token is not in vocab, or ids are not 0 … n - 1
+    Raises   ValueError: unk_token is not in vocab, ids are not 0 … n - 1, or words may hold no letter
     """
 
     def __init__(self, vocab, unk_token="[UNK]", prefix="##", max_input_chars_per_word=100):
@@ -29,6 +29,8 @@ class WordPiece:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
         if sorted(vocab.values()) != list(range(len(vocab))):
             raise ValueError(f"ids must be 0 … {len(vocab) - 1}, each once")
+        if max_input_chars_per_word < 1:
+            raise ValueError(f"max_input_chars_per_word: expected 1 or more, got {max_input_chars_per_word}")
         self.vocab, self.unk_token, self.prefix = vocab, unk_token, prefix
         self.max_input_chars_per_word = max_input_chars_per_word
         self.unk_id = vocab[unk_token]
