@@ -83,6 +83,7 @@ def test_store_hit_span_points_into_the_document(tmp_path):
     with Store.open(tmp_path, ENCODER, chunk_size=5) as store:
         assert store.add(given) == 3 == len(store)
         hits = store.search("birds sing.", k=9)
+        store.close()  # a second time does no harm
     texts = {d["id"]: d["text"] for d in given}
     assert len(hits) == 5 and all(texts[hit.id][slice(*hit.span)] == hit.text for hit in hits)
     assert {hit.text for hit in hits if hit.id == "a"} == {"Cats sleep all day.", "Dogs bark at night!", "Birds sing."}

@@ -159,6 +159,7 @@ class Store:
                 "All documents are stored; the index is built again at the next search"
             ) from error
         finally:
+            self._hnsw = None
             self._db.close()
 
     def __len__(self) -> int:
@@ -232,7 +233,7 @@ class Store:
             "WHERE chunks.number = ?",
             (chunk_number,),
         ).fetchone()
-        source = json.loads(metadata).get("source") or title or id
+        source = str(json.loads(metadata).get("source") or title or id)
         stages = {"dense": {"rank": rank, "score": score, "exact": exact}}
         return Hit(id, text[start:end], score, source, (start, end), stages)
 
@@ -265,10 +266,8 @@ def _create_or_check(db: sqlite3.Connection, file: Path, encoder) -> None:
 
 def _chunking(encoder, size: int | None, overlap: int) -> Chunking:
     """(text, title) → chunks, within what the encoder reads at once."""
-    tokenizer, max_length = (
-        getattr(encoder, "tokenizer", None),
-        getattr(getattr(encoder, "config", None), "max_length", None),
-    )
+    tokenizer, config = getattr(encoder, "tokenizer", None), getattr(encoder, "config", None)
+    max_length = getattr(config, "max_length", None)
     if tokenizer is not None and max_length is not None:
         count, fitting = count_tokens(tokenizer), max_length - len(tokenizer.encode("").ids)
     else:
