@@ -163,5 +163,5 @@ def recall(index, queries, k, ef, allow, threads):
         return 1.0
     found = index.search(queries, k, ef, allow, threads)[1]
     index._normalize(checked)
-    truth = exact_search(index._metric, checked, index._vectors[rows], index._ids[rows], true_k, threads)[1]
+    truth = exact_search(index._metric, checked, index._vectors, index._ids, rows, true_k, threads)[1]
     return float((found[:, :true_k] <= truth[:, -1:]).mean())

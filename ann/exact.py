@@ -23,11 +23,12 @@ from .threads import run_threads
 
 BLOCK = 2048  # rows a matrix product; with 128 queries the products take 1 MB, and stay in the second-level cache
 QUERIES = 128
+FEW = 8  # queries below which reading every row once is all there is to gain: no product then
 
 
 @kernel
-def scan(metric, queries, rows, products, row_ids, distances, ids, sizes):
-    """Merge a block of rows into each query's k best.
+def scan_products(metric, queries, rows, products, row_ids, distances, ids, sizes):
+    """Merge a block of rows into each query's k best, measuring the rows that the products do not rule out.
 
     distances, ids (Q, k) are heaps with the worst on top, that is of (-distance, -id); sizes (Q,) says how full.
 
@@ -39,9 +40,8 @@ def scan(metric, queries, rows, products, row_ids, distances, ids, sizes):
         row_norms[n] = norm(rows, n)
     for q in range(queries.shape[0]):
         q_norm = norm(queries, q)
-        size = sizes[q]
         for n in range(rows.shape[0]):
-            if size == distances.shape[1]:
+            if sizes[q] == distances.shape[1]:
                 if metric == L2:
                     reach = q_norm + row_norms[n]
                     bound = q_norm * q_norm + row_norms[n] * row_norms[n] - 2.0 * products[q, n]
@@ -50,14 +50,29 @@ def scan(metric, queries, rows, products, row_ids, distances, ids, sizes):
                     bound = 1.0 - products[q, n] - unit * ((rows.shape[1] + 8) * q_norm * row_norms[n] + 1.0)
                 if bound > -distances[q, 0]:
                     continue
-                d = distance(metric, queries, q, rows, n)
-                if not before(d, row_ids[n], -distances[q, 0], -ids[q, 0]):
-                    continue
-                size = pop(distances[q], ids[q], size)
-            else:
-                d = distance(metric, queries, q, rows, n)
-            size = push(distances[q], ids[q], size, -d, -row_ids[n])
-        sizes[q] = size
+            sizes[q] = offer(distances[q], ids[q], sizes[q], distance(metric, queries, q, rows, n), row_ids[n])
+
+
+@kernel
+def scan_rows(metric, queries, vectors, rows, row_ids, distances, ids, sizes):
+    """The same for a few queries, without products: every row is measured, while it is in the cache.
+
+    Shapes   queries (Q, D), vectors (·, D), rows (N,) positions in vectors and row_ids
+    """
+    for row in rows:
+        for q in range(queries.shape[0]):
+            d = distance(metric, queries, q, vectors, row)
+            sizes[q] = offer(distances[q], ids[q], sizes[q], d, row_ids[row])
+
+
+@kernel(forceinline=True)
+def offer(distances, ids, size, d, row_id):
+    """Put a pair on the heap of the k best, where it belongs there; returns the heap's size."""
+    if size == distances.shape[0]:
+        if not before(d, row_id, -distances[0], -ids[0]):
+            return size
+        size = pop(distances, ids, size)
+    return push(distances, ids, size, -d, -row_id)
 
 
 @kernel
@@ -82,30 +97,25 @@ def sort_heaps(distances, ids, sizes):
             distances[q, size], ids[q, size] = d, label
 
 
-def exact_search(metric, queries, rows, row_ids, k, threads=1):
-    """The k nearest rows of each query.
+def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
+    """The k nearest of some rows to each query; inf and -1 where there are fewer.
 
-    Shapes   queries (Q, D), rows (N, D), row_ids (N,) → ids (Q, k) int64, distances (Q, k) float32
+    Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both
+             → ids (Q, k) int64, distances (Q, k) float32
     """
     ids, distances = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
 
     def answer(start):
         part = slice(start, start + QUERIES)
-        sizes = np.zeros(len(queries[part]), np.int64)
-        for first in range(0, len(rows), BLOCK):
-            block = rows[first : first + BLOCK]
-            products = queries[part] @ block.T
-            scan(
-                metric,
-                queries[part],
-                block,
-                products,
-                row_ids[first : first + BLOCK],
-                distances[part],
-                ids[part],
-                sizes,
-            )
-        sort_heaps(distances[part], ids[part], sizes)
+        out = distances[part], ids[part], np.zeros(len(queries[part]), np.int64)
+        if len(queries) < FEW:
+            scan_rows(metric, queries[part], vectors, rows, row_ids, *out)
+        else:
+            for first in range(0, len(rows), BLOCK):
+                chosen = rows[first : first + BLOCK]
+                block = vectors[chosen]
+                scan_products(metric, queries[part], block, queries[part] @ block.T, row_ids[chosen], *out)
+        sort_heaps(*out)
 
     run_threads(answer, range(0, len(queries), QUERIES), threads)
     return ids, distances

@@ -23,10 +23,10 @@ class Exact(Index):
             self._count = self._live_count = len(live)
 
     def _search(self, queries, ids, distances, ef, allowed, threads):
-        rows, row_ids = self._vectors[: self._count], self._ids[: self._count]
-        if allowed is not None:
-            rows, row_ids = rows[allowed], row_ids[allowed]
-        ids[:], distances[:] = exact_search(self._metric, queries, rows, row_ids, ids.shape[1], threads)
+        rows = np.arange(self._count) if allowed is None else np.flatnonzero(allowed)
+        ids[:], distances[:] = exact_search(
+            self._metric, queries, self._vectors, self._ids, rows, ids.shape[1], threads
+        )
 
     def _facts(self):
         return {}

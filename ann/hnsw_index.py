@@ -96,7 +96,7 @@ class HNSW(Index):
         filtered = allowed is not None
         if filtered and self._better_exact(int(allowed.sum()), ef):
             rows = np.flatnonzero(allowed)
-            found = exact_search(self._metric, queries, self._vectors[rows], self._ids[rows], ids.shape[1], threads)
+            found = exact_search(self._metric, queries, self._vectors, self._ids, rows, ids.shape[1], threads)
             ids[:], distances[:] = found
             return
         graph, row_ids = self._graph(), self._ids[:count]
@@ -113,8 +113,12 @@ class HNSW(Index):
         run_threads(answer, range(0, len(queries), size), threads)
 
     def _better_exact(self, allowed, ef):
-        """Whether comparing with all allowed rows is faster than a walk that has to pass the others."""
-        return allowed * allowed <= 10 * ef * self._count
+        """Whether comparing with all allowed rows is faster than a walk that has to pass the others.
+
+        The walk expands about ef N / allowed rows. Measured for N of 10k to 40k, D of 32 to 384 and ef of 20 to 200, the
+        two take the same time at 2 to 5 allowed rows in 10 for ef 64: a little fewer for one query a call, more for 200.
+        """
+        return allowed * allowed <= 32 * ef * self._count
 
     # ---- files -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ import ann
 from ann.files import atomic_write, read_tables, write_tables
 from helpers import run_python
 
-pytestmark = pytest.mark.kernels
 both = pytest.mark.parametrize("make", [ann.Exact, ann.HNSW])
 
 
@@ -37,6 +36,7 @@ def answers(index):
     return ids.tolist(), distances.tolist(), index.ids.tolist(), index.metadata
 
 
+@pytest.mark.kernels
 @both
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("n", [0, 12])
