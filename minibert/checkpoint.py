@@ -88,3 +88,35 @@ def save_folder(folder, files: dict[str, bytes]) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+TORCH_NAMES = {
+    "self_attn.out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "linear1": "intermediate.dense",
+    "linear2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+
+
+def from_torch_encoder(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The state of a PyTorch `Encoder` module (embedding_layer, encoder = TransformerEncoder, projection) in our names.
+
+    Shapes   in_proj_weight (3D, D) and in_proj_bias (3D,) become query, key and value; nothing else changes
+    """
+    tensors = {}
+    for name, tensor in state.items():
+        module, _, kind = name.rpartition(".")
+        parts = module.split(".")
+        if module == "embedding_layer":
+            tensors["embeddings.word_embeddings.weight"] = tensor
+        elif parts[:2] == ["encoder", "layers"]:
+            layer, inner = f"encoder.layer.{parts[2]}", ".".join(parts[3:])
+            if kind.startswith("in_proj_"):
+                for part, block in zip(("query", "key", "value"), np.split(tensor, 3), strict=True):
+                    tensors[f"{layer}.attention.self.{part}.{kind.removeprefix('in_proj_')}"] = block
+            else:
+                tensors[f"{layer}.{TORCH_NAMES[inner]}.{kind}"] = tensor
+        else:
+            tensors[name] = tensor
+    return tensors

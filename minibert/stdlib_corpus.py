@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,16 @@ class Docstring:
     file: str
 
     @property
+    def package(self) -> str:
+        """The top-level package it belongs to."""
+        return self.module.split(".", 1)[0]
+
+    @property
+    def words(self) -> str:
+        """The signature as words: camelCase and snake_case taken apart."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_+", " ", self.signature)
+
+    @property
     def summary(self) -> str:
         """The first paragraph, on one line."""
         return " ".join(self.text.split("\n\n", 1)[0].split())
@@ -60,14 +71,14 @@ def docstrings(folder: Path | None = None) -> list[Docstring]:
 
 
 def pairs(found: list[Docstring], shortest: int = 20) -> list[tuple[str, str, Docstring]]:
-    """(question, answer, origin): summary → rest where there is a rest, else signature → docstring.
+    """(question, answer, origin): summary → rest where there is a rest, else the words of the signature → docstring.
 
     Units    shortest: characters that question and answer have at least; a repeated answer is kept once
     """
     seen: set[str] = set()
     result = []
     for doc in found:
-        question, answer = (doc.summary, doc.rest) if len(doc.rest) >= shortest else (doc.signature, doc.text)
+        question, answer = (doc.summary, doc.rest) if len(doc.rest) >= shortest else (doc.words, doc.text)
         if len(question) >= shortest and len(answer) >= shortest and answer not in seen:
             seen.add(answer)
             result.append((question, answer, doc))

@@ -1,0 +1,134 @@
+"""The whole path on real text, in a few minutes: the docstrings of Python's standard library, asked in plain English.
+
+    docstrings → WordPiece vocabulary → dual encoder, trained → store on disk → answers, from a second process
+
+Pairs are (summary or signature → the rest of the docstring). Some packages are kept apart: their questions are the
+test, and their text is seen by neither vocabulary nor training. A question competes against all answers of all packages.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+import ann
+import tokenizers
+from minibert.metrics import mrr_at_k, recall_at_k
+from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
+from minibert.retrieval import Store
+from minibert.stdlib_corpus import docstrings, pairs
+from minibert.train import train_dual_encoder
+
+HELD_OUT = 600  # questions, from whole packages
+LARGEST_HELD_OUT = 150  # questions of one package, so that no single one is the test
+VOCABULARY = 8000
+SIZES = dict(width=256, layers=1, heads=4, ffn=256, dim=256, positions=64, max_length=64, normalize=True)
+TRAINING = dict(epochs=6, batch_size=128, learning_rate=1e-3, warmup=30)
+
+QUESTIONS = [
+    "How do I compute the median of a list of numbers?",
+    "Where does a temporary file go, and how do I name its directory?",
+    "wait until a thread has finished",
+    "read rows of a csv file as dictionaries",
+    "escape special characters in a regular expression",
+    "combine the parts of a path into one",
+    "parse command line arguments",
+    "send an e-mail message through an SMTP server",
+    "How can I remove a directory with everything in it?",
+    "Which function guesses the MIME type of a file from its name?",
+]
+
+
+class Stopwatch:
+    """Seconds of named stages."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what runs inside, and say that it runs."""
+        print(f"… {name}", flush=True)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def main(folder=None, seed: int = 0, progress: bool = True) -> int:
+    """Run the demo in `folder` (a temporary one if None): model and store stay there. Returns the exit code.
+
+    Units    seed: of the held-out packages, the weights, the order and the dropout; the same seed gives the same metrics
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="minibert-demo-") as temporary:
+            return main(temporary, seed, progress)
+    folder, watch = Path(folder), Stopwatch()
+    with watch.stage("read the docstrings of the standard library"):
+        found = pairs(docstrings())
+        train_pairs, test = split(found, seed)
+    with watch.stage(f"train a WordPiece vocabulary of {VOCABULARY}"):
+        texts = [text for pair in train_pairs for text in pair]
+        tokenizer = tokenizers.WordPiece.train(texts, vocab_size=VOCABULARY, progress=progress)
+    model = DualEncoder.create(tokenizer, DualEncoderConfig(tokenizer.vocab_size, **SIZES), seed)
+    rows = {"untrained, exact search": evaluate(model, found, test)}
+    with watch.stage(f"train the dual encoder on {len(train_pairs)} pairs"):
+        train_dual_encoder(model, train_pairs, **TRAINING, seed=seed, progress=progress)
+    rows["trained, exact search"] = evaluate(model, found, test)
+    rows["trained, HNSW"] = evaluate(model, found, test, ann.HNSW(model.dim, model.metric, seed=seed))
+    model.save(folder / "model")
+
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    documents = [{"id": doc.name, "text": answer, "metadata": {"source": doc.file}} for _, answer, doc in found]
+    with watch.stage(f"embed and store {len(documents)} documents"), Store.open(folder / "store", model) as store:
+        store.remember(model=str(folder / "model"))
+        store.add(documents, progress=progress)
+    with watch.stage(f"answer {len(QUESTIONS)} questions in a second process"):
+        command = [sys.executable, "-m", "minibert.cli", "query", *QUESTIONS, "--store", str(folder / "store"), "-k", "1"]
+        code = subprocess.run(command).returncode
+    report(rows, watch.seconds, len(test), len(found))
+    return code
+
+
+def split(found, seed: int) -> tuple[list[tuple[str, str]], list[int]]:
+    """(training pairs, the places in `found` of the held-out questions): whole packages on one side or the other."""
+    sizes = Counter(doc.package for *_, doc in found)
+    held_out, count = set(), 0
+    for package in np.random.default_rng(seed).permutation(sorted(sizes)):
+        if count < HELD_OUT and sizes[package] <= LARGEST_HELD_OUT:
+            held_out.add(str(package))
+            count += sizes[package]
+    test = [i for i, (*_, doc) in enumerate(found) if doc.package in held_out]
+    train = [(question, answer) for question, answer, doc in found if doc.package not in held_out]
+    return train, test
+
+
+def evaluate(model: DualEncoder, found, test: list[int], index=None) -> dict[str, float]:
+    """MRR@10 and recall@10 of the held-out questions over all answers, and questions a second of the search alone."""
+    index = ann.Exact(model.dim, model.metric) if index is None else index
+    index.add(model.encode_document([answer for _, answer, _ in found], on_truncate="silent"))
+    queries = model.encode_query([found[i][0] for i in test], on_truncate="silent")
+    index.search(queries[:1], k=10)  # compiled before the clock starts
+    start = time.perf_counter()
+    ranked, _ = index.search(queries, k=10)
+    rate = len(test) / (time.perf_counter() - start)
+    return {"MRR@10": mrr_at_k(ranked, test), "recall@10": recall_at_k(ranked, test), "questions/s": rate}
+
+
+def report(rows: dict[str, dict[str, float]], seconds: dict[str, float], questions: int, answers: int) -> None:
+    """Print the two tables."""
+    print(f"\n{questions} questions of packages kept apart, each against {answers} answers")
+    print(f"{'':26}{'MRR@10':>10}{'recall@10':>12}{'questions/s':>14}")
+    for name, row in rows.items():
+        print(f"{name:26}{row['MRR@10']:10.4f}{row['recall@10']:12.4f}{row['questions/s']:14,.0f}")
+    print(f"\n{'stage':50}{'seconds':>10}")
+    for name, value in seconds.items():
+        print(f"{name:50}{value:10.1f}")

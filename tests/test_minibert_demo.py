@@ -1,0 +1,91 @@
+"""The demo's corpus and split, and the whole demo on a small part of them."""
+
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from minibert import demo, stdlib_corpus
+from minibert.stdlib_corpus import Docstring
+
+SOURCE = '''
+"""Queues.
+
+They keep things in order."""
+
+class Queue:
+    """First in, first out."""
+
+    def putNowait(self, item, *, block_for=3):
+        """Put an item.
+
+        Without waiting for a slot.
+        """
+
+    def get(self):
+        def inner():
+            """Not reachable by a name."""
+'''
+
+
+def test_stdlib_corpus_reads_names_signatures_and_texts(tmp_path):
+    """Modules, classes and methods, in order; tests and broken files are left out."""
+    (tmp_path / "pkg" / "test").mkdir(parents=True)
+    (tmp_path / "pkg" / "__init__.py").write_text(SOURCE)
+    (tmp_path / "pkg" / "broken.py").write_text("def (")
+    (tmp_path / "pkg" / "test" / "test_queue.py").write_text('"""Not here."""')
+    module, queue, put = stdlib_corpus.docstrings(tmp_path)
+    assert [doc.name for doc in (module, queue, put)] == ["pkg", "pkg.Queue", "pkg.Queue.putNowait"]
+    assert module.summary == "Queues." and module.rest == "They keep things in order."
+    assert put.signature == "pkg.Queue.putNowait(self, item, *, block_for=3)"
+    assert put.words == "pkg.Queue.put Nowait(self, item, *, block for=3)"
+    assert put.text == "Put an item.\n\nWithout waiting for a slot." and put.package == "pkg"
+    assert stdlib_corpus.docstrings(tmp_path) == [module, queue, put]
+
+
+def test_stdlib_corpus_pairs_ask_for_the_rest_or_for_the_whole():
+    """A docstring with a rest is asked for by its summary, one without by its signature; equal answers stay once."""
+    long = Docstring("m.f", "m.f(someArgument, other)", "Do the first thing.\n\nThen explain at length.", "m", "m.py")
+    short = Docstring("m.g", "m.g(someArgument, other)", "Only this one sentence here.", "m", "m.py")
+    found = stdlib_corpus.pairs([long, short, short], shortest=10)
+    assert [(question, answer) for question, answer, _ in found] == [
+        ("Do the first thing.", "Then explain at length."),
+        ("m.g(some Argument, other)", "Only this one sentence here."),
+    ]
+
+
+def test_demo_split_keeps_whole_packages_apart():
+    """No package is on both sides, and the same seed makes the same split."""
+    docs = [Docstring(f"p{i % 40}.f{i}", "s", "t", f"p{i % 40}", "f.py") for i in range(2000)]
+    found = [(f"q{i}", f"a{i}", doc) for i, doc in enumerate(docs)]
+    train, test = demo.split(found, seed=1)
+    assert len(train) + len(test) == 2000 and len(test) >= demo.HELD_OUT
+    packages = {found[i][2].package for i in test}
+    assert not packages & {docs[int(question[1:])].package for question, _ in train}
+    assert demo.split(found, seed=1) == (train, test) != demo.split(found, seed=2)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A demo of two small packages and a short training."""
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    docs = [doc for package in ("json", "email", "csv") for doc in stdlib_corpus.docstrings(stdlib / package)]
+    monkeypatch.setattr(demo, "docstrings", lambda: docs)
+    monkeypatch.setattr(demo, "HELD_OUT", 20)
+    monkeypatch.setattr(demo, "VOCABULARY", 600)
+    monkeypatch.setitem(demo.SIZES, "width", 32)
+    monkeypatch.setitem(demo.TRAINING, "epochs", 1)
+    monkeypatch.setattr(demo, "QUESTIONS", ["What is an address header?", "?!"])
+
+
+def test_demo_runs_twice_to_the_same_metrics(small, tmp_path, capfd):
+    """The whole path, the second process included; the printed metrics are equal, the answers are."""
+    outputs = []
+    for run in "ab":
+        assert demo.main(tmp_path / run, seed=3, progress=False) == 0
+        outputs.append(capfd.readouterr().out)
+    metrics = [[line[:48] for line in out.splitlines() if line.startswith(("trained", "untrained"))] for out in outputs]
+    assert len(metrics[0]) == 3 and metrics[0] == metrics[1]
+    answers = [out.split("second process\n")[1].split("\nstage")[0] for out in outputs]
+    assert "What is an address header?" in answers[0]
+    assert answers[0].split("MRR")[0] == answers[1].split("MRR")[0]
