@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from oracles import wordpiece as oracle
 from strategies import piece_vocabularies, unicode_texts
 from tokenizers import BertNormalizer, WordPiece
 from tokenizers.wordpiece import learn_pieces
+from tokenizers.wordpiece_kernel import Output, code_array, empty_cache, find_chunk, remember_chunk
 
 WORDS = st.text("abcd", max_size=12)
 
@@ -60,8 +62,23 @@ def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeyp
     monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_SLOTS", 8)
     monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_WORDS", 200)
     monkeypatch.setattr("tokenizers.wordpiece_kernel.BLOCK", 50)
+    monkeypatch.setattr("tokenizers.wordpiece_kernel.FIRST_SLOTS", 2)
     texts = ["the word wordpiece " * 3, "x" * 47 + " " + "y" * 49, "", "a!b" * 20, "unable éé 中中 각"] * 2
     assert_batch_equals_plain(bert_tokenizer(), texts)
+
+
+@pytest.mark.kernels
+def test_wordpiece_cache_trusts_no_hash():
+    """Two chunks of one length and one hash are two entries; each is found again, a third has its own empty place."""
+    cache, out = empty_cache(), Output(np.zeros(9, np.int32), np.zeros((9, 2), np.int32), np.zeros(9, np.int32))
+    codes, _ = code_array(["αβγαβδαββ"])
+    slots = []
+    for start in (0, 3):
+        slots.append(find_chunk(cache, codes, start, start + 3, 77))
+        remember_chunk(cache, slots[-1], codes, start, start + 3, 0, 77, out, 0, 1, 0)
+    assert [find_chunk(cache, codes, start, start + 3, 77) for start in (0, 3)] == slots
+    third = find_chunk(cache, codes, 6, 9, 77)
+    assert third not in slots and slots[0] != slots[1] and cache.slots[third, 1] == 0
 
 
 def test_wordpiece_without_inside_pieces_knows_single_pieces_only():

@@ -79,17 +79,12 @@ def report_truncated(truncated, max_length, on_truncate):
 @kernel
 def pad(ids, type_ids, starts, width, pad_id):
     """Ragged (T,), (T,) → ids, attention mask and type ids (B, width) int64; short rows end in pad_id, 0 and 0."""
-    rows = len(starts) - 1
-    padded, mask, types = (
-        np.empty((rows, width), np.int64),
-        np.empty((rows, width), np.int64),
-        np.empty((rows, width), np.int64),
-    )
-    for b in range(rows):
-        length = starts[b + 1] - starts[b]
-        for t in range(width):
+    shape = (len(starts) - 1, width)
+    padded, mask, types = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for b in range(len(starts) - 1):
+        for t in range(starts[b + 1] - starts[b]):
             source = starts[b] + t
-            padded[b, t] = ids[source] if t < length else pad_id
-            mask[b, t] = 1 if t < length else 0
-            types[b, t] = type_ids[source] if t < length else 0
+            padded[b, t], mask[b, t] = ids[source], 1
+            if type_ids[source] != 0:  # memory that stays zero is never touched
+                types[b, t] = type_ids[source]
     return padded, mask, types

@@ -26,14 +26,11 @@ class Segments(NamedTuple):
 
 
 @kernel
-def copy_rows(segments, kept, type_id, at, ids, type_ids, offsets, word_ids, mask):
-    """Copy the first kept[b] tokens of each row to at[b] of the output."""
+def copy_rows(values, starts, kept, at, out):
+    """Copy the first kept[b] values of each row to at[b] of the output."""
     for b in range(len(kept)):
         for t in range(kept[b]):
-            to, source = at[b] + t, segments.starts[b] + t
-            ids[to], type_ids[to], mask[to] = segments.ids[source], type_id, False
-            offsets[to, 0], offsets[to, 1] = segments.offsets[source, 0], segments.offsets[source, 1]
-            word_ids[to] = segments.word_ids[source]
+            out[at[b] + t] = values[starts[b] + t]
 
 
 def replace_rows(segments, rows):
@@ -69,22 +66,55 @@ class Encoding:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
 class Batch:
-    """B texts or pairs, ragged: row b is starts[b]:starts[b + 1] of every array.
+    """B texts or pairs, ragged: row b is starts[b]:starts[b + 1] of every array. What is not asked for is not laid out.
 
     Shapes   ids, type_ids, word_ids (T,) int32; special_tokens_mask (T,) bool; offsets (T, 2) int32 in characters
              of the row's own text; starts (B+1,) int64; truncated (B,) bool
     Units    word_ids is -1 and offsets are (0, 0) at special tokens
     """
 
-    ids: np.ndarray
-    type_ids: np.ndarray
-    offsets: np.ndarray
-    word_ids: np.ndarray
-    special_tokens_mask: np.ndarray
-    starts: np.ndarray
-    truncated: np.ndarray
+    def __init__(self, layout, sequences, truncated):
+        """layout: (name, type id, id) of the template's pieces in order; sequences: name → (Segments, tokens kept)."""
+        lengths = sum(kept for _, kept in sequences.values()) + sum(name not in sequences for name, _, _ in layout)
+        self.starts = np.zeros(len(truncated) + 1, np.int64)
+        np.cumsum(lengths, out=self.starts[1:])
+        self.truncated = truncated
+        self._layout, self._sequences = layout, sequences
+        self.ids = self._lay_out(np.int32, lambda segments: segments.ids, lambda piece: piece[2])
+
+    def _lay_out(self, dtype, of_sequence, of_special):
+        """One column: `of_sequence(segments)` where a text's tokens stand, `of_special(piece)` between them."""
+        out, at = np.empty(self.starts[-1], dtype), self.starts[:-1].copy()
+        for piece in self._layout:
+            if piece[0] in self._sequences:
+                segments, kept = self._sequences[piece[0]]
+                copy_rows(of_sequence(segments), segments.starts, kept, at, out)
+                at += kept
+            else:
+                out[at] = of_special(piece)
+                at += 1
+        return out
+
+    @cached_property
+    def type_ids(self):
+        one = np.ones(len(self), int)
+        kept = [self._sequences[name][1] if name in self._sequences else one for name, *_ in self._layout]
+        types = np.array([type_id for _, type_id, _ in self._layout], np.int32)
+        return np.repeat(np.tile(types, len(self)), np.stack(kept, axis=1).ravel())
+
+    @cached_property
+    def offsets(self):
+        pairs = self._lay_out(np.int64, lambda segments: segments.offsets.view(np.int64)[:, 0], lambda _: 0)
+        return pairs.view(np.int32).reshape(-1, 2)
+
+    @cached_property
+    def word_ids(self):
+        return self._lay_out(np.int32, lambda segments: segments.word_ids, lambda _: -1)
+
+    @cached_property
+    def special_tokens_mask(self):
+        return self.word_ids < 0
 
     def __len__(self):
         return len(self.starts) - 1
@@ -224,31 +254,9 @@ class Tokenizer:
         room = None if max_length is None else max_length - specials
         lengths_a, lengths_b, truncated = fit(lengths_a, lengths_b, room)
         report_truncated(truncated, max_length, on_truncate)
-        return self._assemble(pieces, {"A": (a, lengths_a), "B": (b, lengths_b)}, specials, truncated)
-
-    def _assemble(self, pieces, sequences, specials, truncated):
-        """Lay out the template's pieces, row by row."""
-        lengths = sequences["A"][1] + sequences["B"][1] + specials
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        total = int(starts[-1])
-        ids, type_ids, word_ids = (np.empty(total, np.int32) for _ in range(3))
-        offsets, mask = np.empty((total, 2), np.int32), np.empty(total, bool)
-        at = starts[:-1].copy()  # where the next piece of each row goes
-        for name, type_id in pieces:
-            if name in ("A", "B"):
-                segments, kept = sequences[name]
-                copy_rows(segments, kept, type_id, at, ids, type_ids, offsets, word_ids, mask)
-                at += kept
-            else:
-                ids[at], type_ids[at], offsets[at], word_ids[at], mask[at] = (
-                    self.special_tokens[name],
-                    type_id,
-                    0,
-                    -1,
-                    True,
-                )
-                at += 1
-        return Batch(ids, type_ids, offsets, word_ids, mask, starts, truncated)
+        layout = [(name, type_id, self.special_tokens.get(name)) for name, type_id in pieces]
+        sequences = {"A": (a, lengths_a)} if b is None else {"A": (a, lengths_a), "B": (b, lengths_b)}
+        return Batch(layout, sequences, truncated)
 
     def __call__(
         self,

@@ -16,11 +16,13 @@ from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 
 CODE_BITS = 21  # of a code point, and of a node's number
 CODE_MASK = (1 << CODE_BITS) - 1
-TRIE_FACTOR, CHUNK_FACTOR = 0xB5297, 0x2C1B3D  # odd; small enough that no product leaves int64
+TRIE_FACTOR, CHUNK_FACTOR, SLOT_FACTOR = 0xB5297, 0x2C1B3D, 0x19F2A59B  # odd; no product leaves int64
 CHUNK_MASK = (1 << 40) - 1
+PACKED = 1 << 60  # marks keys that are the chunk itself
 LONGEST_CACHED = 48  # code points; longer chunks hardly come twice
-CACHE_SLOTS, CACHE_WORDS = 1 << 18, 1 << 21  # 4 MB and 8 MB, touched as they fill
-BLOCK = 1 << 18  # code points a call: 1 MB, so that input and output stay in the processor's caches
+CACHE_SLOTS, CACHE_WORDS = 1 << 18, 1 << 21  # 4 MB and 8 MB at most, touched as they fill
+FIRST_SLOTS = 1 << 12  # a table grows with what it holds: a small one stays in the processor's own cache
+BLOCK = 1 << 20  # code points a call, which bounds the room set aside for output
 
 
 class Trie(NamedTuple):
@@ -37,10 +39,11 @@ class Trie(NamedTuple):
 class Cache(NamedTuple):
     """Chunks seen before.
 
-    slots   (S, 2) int64: hash, place << 16 | length << 8 | tokens; the second is 0 where empty
+    slots   (S, 2) int64, the first used[2] of them in use: key, place << 16 | length << 8 | tokens (0 where empty).
+            The key of up to 7 code points below 256 is these bytes themselves, of others a hash
     store   uint32: at each place the chunk's code points, then two words for each of its tokens:
             id and start << 16 | end << 8 | word, counted from the chunk's own start
-    used    (2,) int64: slots and words of the store in use
+    used    (3,) int64: chunks held, words of the store in use, slots in use
     """
 
     slots: np.ndarray
@@ -155,23 +158,49 @@ def cut_chunk(codes, start, end, origin, fold, trie, rules, word_codes, sources,
 
 
 @kernel
-def find_chunk(cache, codes, start, end, hashed):
+def first_slot(cache, key):
+    """Where the search for a key starts."""
+    mixed = (key >> 30) * CHUNK_FACTOR + (key & 0x3FFFFFFF) * SLOT_FACTOR
+    return (mixed ^ (mixed >> 29)) & (cache.used[2] - 1)
+
+
+@kernel
+def find_chunk(cache, codes, start, end, key):
     """Slot of a chunk, or of the empty place for it."""
-    mask = len(cache.slots) - 1
-    slot = (hashed ^ (hashed >> 19)) & mask
+    mask = cache.used[2] - 1
+    slot = first_slot(cache, key)
     while True:
         packed = cache.slots[slot, 1]
         if packed == 0:
             return slot
-        if cache.slots[slot, 0] == hashed and ((packed >> 8) & 255) == end - start:
-            place, same = packed >> 16, True
-            for i in range(end - start):
+        if cache.slots[slot, 0] == key:
+            if key >= PACKED:
+                return slot
+            place, same = packed >> 16, ((packed >> 8) & 255) == end - start
+            for i in range(end - start if same else 0):
                 if cache.store[place + i] != codes[start + i]:
                     same = False
                     break
             if same:
                 return slot
         slot = (slot + 1) & mask
+
+
+@kernel
+def grow_cache(cache, need):
+    """Twice as many slots, or, where all are in use or the store is full, an empty cache: it follows the text."""
+    old = cache.slots[: cache.used[2]].copy()
+    cache.slots[: cache.used[2]] = 0
+    if cache.used[2] == len(cache.slots) or cache.used[1] + need > len(cache.store):
+        cache.used[0], cache.used[1] = 0, 0
+        return
+    cache.used[2] *= 2
+    for i in range(len(old)):
+        if old[i, 1] != 0:
+            slot = first_slot(cache, old[i, 0])
+            while cache.slots[slot, 1] != 0:
+                slot = (slot + 1) & (cache.used[2] - 1)
+            cache.slots[slot, 0], cache.slots[slot, 1] = old[i, 0], old[i, 1]
 
 
 @kernel
@@ -188,18 +217,17 @@ def recall_chunk(cache, packed, start, out, at, word):
 
 
 @kernel
-def remember_chunk(cache, slot, codes, start, end, origin, hashed, out, first, at, word):
-    """Store the tokens first … at of a chunk; a full cache is emptied, so that it follows the text."""
+def remember_chunk(cache, slot, codes, start, end, origin, key, out, first, at, word):
+    """Store the tokens first … at of a chunk."""
     length, count = end - start, at - first
     need = length + 2 * count
-    if count > 255:
+    if count > 255 or need > len(cache.store):
         return
-    if 2 * (cache.used[0] + 1) > len(cache.slots) or cache.used[1] + need > len(cache.store):
-        cache.slots[:] = 0
-        cache.used[:] = 0
-        slot = find_chunk(cache, codes, start, end, hashed)
+    if 2 * cache.used[0] >= cache.used[2] or cache.used[1] + need > len(cache.store):
+        grow_cache(cache, need)
+        slot = find_chunk(cache, codes, start, end, key)
     place = int(cache.used[1])
-    cache.slots[slot, 0], cache.slots[slot, 1] = hashed, place << 16 | length << 8 | count
+    cache.slots[slot, 0], cache.slots[slot, 1] = key, place << 16 | length << 8 | count
     cache.used[0] += 1
     cache.used[1] += need
     for i in range(length):
@@ -228,9 +256,11 @@ def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sour
             if kind == SPACE:
                 i += 1
                 continue
-            start, hashed = i, 0
+            start, hashed, packed_key, wide = i, 0, 1, 0  # the leading 1 tells "a" from "\0a"
             while True:  # a chunk: one ALONE, or up to the next SPACE or ALONE
                 hashed = ((hashed + code + 1) * CHUNK_FACTOR) & CHUNK_MASK
+                packed_key = (packed_key << 8 | (code & 255)) & (PACKED - 1)
+                wide |= code
                 if kind == REORDER:
                     plain[b] = True
                 i += 1
@@ -243,14 +273,15 @@ def segment_block(codes, text_starts, fold, trie, rules, cache, word_codes, sour
             if i - start > LONGEST_CACHED:
                 at, word = cut_chunk(codes, start, i, origin, fold, trie, rules, word_codes, sources, out, at, word)
                 continue
-            slot = find_chunk(cache, codes, start, i, hashed)
+            key = PACKED | packed_key if wide < 256 and i - start <= 7 else hashed
+            slot = find_chunk(cache, codes, start, i, key)
             packed = int(cache.slots[slot, 1])
             if packed != 0:
                 at, word = recall_chunk(cache, packed, start - origin, out, at, word)
             else:
                 first, before = at, word
                 at, word = cut_chunk(codes, start, i, origin, fold, trie, rules, word_codes, sources, out, at, word)
-                remember_chunk(cache, slot, codes, start, i, origin, hashed, out, first, at, before)
+                remember_chunk(cache, slot, codes, start, i, origin, key, out, first, at, before)
         if plain[b]:
             at = row_start
         row_ends[b] = at
@@ -280,7 +311,7 @@ def code_array(texts):
 
 
 class Engine:
-    """Tables of one tokenizer, and workspaces: each call takes one or makes one, so threads never share a cache."""
+    """Tables of one tokenizer, and workspaces: each call takes one or makes one, so threads never share any."""
 
     def __init__(self, normalizer, model):
         self.fold = fold_table(normalizer)
@@ -292,54 +323,43 @@ class Engine:
         """(ids, offsets, word_ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         block_of = (np.cumsum(lengths) - lengths) // BLOCK
-        bounds = np.flatnonzero(np.diff(block_of, prepend=-1, append=-1)) if len(texts) else []
+        bounds = [0, *(np.flatnonzero(np.diff(block_of)) + 1), len(texts)]
         workspace = self.workspaces.pop() if self.workspaces else Workspace()
         parts = [self._segment_block(texts[a:b], workspace) for a, b in zip(bounds, bounds[1:], strict=False)]
         self.workspaces.append(workspace)
-        if not parts:
-            parts = [(*Workspace().output(0), np.zeros(0, np.int64), np.zeros(0, bool))]
-        if len(parts) == 1:
-            ids, offsets, word_ids, counts, plain = parts[0]
-        else:
-            ids, offsets, word_ids, counts, plain = (np.concatenate(column) for column in zip(*parts, strict=True))
+        columns = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        ids, offsets, word_ids, counts, plain = columns
         return ids, offsets, word_ids, np.concatenate([[0], np.cumsum(counts)]), plain
 
     def _segment_block(self, texts, workspace):
         codes, starts = code_array(texts)
-        out = workspace.output(self.fold.longest * len(codes))
-        longest_word = min(self.rules.max_chars, self.fold.longest * len(codes)) + 1
-        buffers = np.empty((2, longest_word), np.int32)
+        size = self.fold.longest * len(codes)
+        out = workspace.output(size)
+        word_codes, sources = np.empty((2, min(self.rules.max_chars, size) + 1), np.int32)
         row_ends, plain = np.zeros(len(texts), np.int64), np.zeros(len(texts), bool)
-        total = segment_block(
-            codes,
-            starts,
-            self.fold,
-            self.trie,
-            self.rules,
-            workspace.cache,
-            buffers[0],
-            buffers[1],
-            out,
-            row_ends,
-            plain,
-        )
+        tables = self.fold, self.trie, self.rules, workspace.cache
+        total = segment_block(codes, starts, *tables, word_codes, sources, out, row_ends, plain)
         return *(column[:total].copy() for column in out), np.diff(row_ends, prepend=0), plain
 
 
 class Workspace:
-    """A cache of chunks, and room for output that is kept from call to call."""
+    """A cache, and room for output, kept from call to call: fresh memory cost a quarter of the time."""
 
     def __init__(self):
-        self.cache = Cache(
-            np.zeros((CACHE_SLOTS, 2), np.int64), np.empty(CACHE_WORDS, np.uint32), np.zeros(2, np.int64)
-        )
+        self.cache = empty_cache()
         self._output = None
 
     def output(self, size):
-        """Output with room for `size` tokens; what an unusually long text needs is not kept."""
+        """Output with room for `size` tokens; pages that no token comes to are never touched."""
         if self._output is not None and len(self._output.ids) >= size:
             return self._output
         output = Output(np.empty(size, np.int32), np.empty((size, 2), np.int32), np.empty(size, np.int32))
-        if size <= 8 * BLOCK:
+        if size <= 8 * BLOCK:  # what an unusually long text needs is not kept
             self._output = output
         return output
+
+
+def empty_cache():
+    """Cache that holds nothing."""
+    used = np.array([0, 0, min(FIRST_SLOTS, CACHE_SLOTS)])
+    return Cache(np.zeros((CACHE_SLOTS, 2), np.int64), np.empty(CACHE_WORDS, np.uint32), used)

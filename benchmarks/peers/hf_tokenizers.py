@@ -105,7 +105,7 @@ def encode_kept_offsets(path, name):
 
 
 def encode_kept_padded(path, name, max_length):
-    """Padded and truncated NumPy arrays; the number of ids."""
+    """Padded and truncated NumPy arrays; their shapes."""
     tokenizer = TOKENIZERS[path]
     tokenizer.enable_truncation(max_length)
     tokenizer.enable_padding()
@@ -115,4 +115,4 @@ def encode_kept_padded(path, name, max_length):
     types = np.array([e.type_ids for e in encodings], np.int64)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return ids.size + mask.size * 0 + types.size * 0
+    return [ids.shape, mask.shape, types.shape]
