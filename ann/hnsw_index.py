@@ -115,8 +115,8 @@ class HNSW(Index):
     def _better_exact(self, allowed, ef):
         """Whether comparing with all allowed rows is faster than a walk that has to pass the others.
 
-        The walk expands about ef N / allowed rows. Measured for N of 10k to 40k, D of 32 to 384 and ef of 20 to 200, the
-        two take the same time at 2 to 5 allowed rows in 10 for ef 64: a little fewer for one query a call, more for 200.
+        The walk expands about ef N / allowed rows. Measured for N of 10k to 40k, D of 32 to 384, ef of 20 to 200: at
+        ef 64 the two take the same time at 2 to 5 allowed rows in 10, at fewer for one query a call than for 200.
         """
         return allowed * allowed <= 32 * ef * self._count
 
