@@ -81,6 +81,13 @@ def test_wordpiece_cache_trusts_no_hash():
     assert third not in slots and slots[0] != slots[1] and cache.slots[third, 1] == 0
 
 
+def test_wordpiece_vocabulary_too_large_for_the_trie(monkeypatch):
+    """Node numbers that do not suffice are an error, not wrong ids."""
+    monkeypatch.setattr("tokenizers.wordpiece_kernel.grow_trie", lambda *_: -1)
+    with pytest.raises(ValueError, match="vocabulary is too large"):
+        bert_tokenizer().encode("a")
+
+
 def test_wordpiece_without_inside_pieces_knows_single_pieces_only():
     """A vocabulary without "##" makes every longer word unknown."""
     tok = bert_tokenizer(["[UNK]", "[CLS]", "[SEP]", "a", "ab"])

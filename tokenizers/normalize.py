@@ -172,7 +172,7 @@ def fold_table(normalizer):
     """FoldTable of a BertNormalizer."""
     kind, start = np.zeros(0x110000, np.uint8), np.zeros(0x110000, np.int32)
     outputs = [0, 0]  # 0 means unchanged, so replacements start at 1: the empty one
-    punctuation, marks, cjk = (code_points(n) for n in ("PUNCTUATION", "NONSPACING_MARKS", "CJK"))
+    punctuation, marks = code_points("PUNCTUATION"), code_points("NONSPACING_MARKS")
 
     def fill(name, value):
         for a, b in ranges(getattr(unicode_tables, name)):
@@ -193,18 +193,17 @@ def fold_table(normalizer):
         if kind[ord(c)] == REORDER:
             continue
         out = step.normalize(c).text
-        alone = normalizer.handle_chinese_chars and c in cjk
-        kind[ord(c)] = ALONE if alone else LOOK_UP
+        if kind[ord(c)] != ALONE or c in punctuation:  # a compatibility ideograph stays alone
+            kind[ord(c)] = LOOK_UP
         start[ord(c)] = len(outputs) if out else 1
         outputs += [len(out), *(ord(o) | PUNCTUATION_BIT * (o in punctuation) for o in out)] if out else []
     surrogates = slice(0xD800, 0xE000)
     kind[surrogates], start[surrogates] = LOOK_UP, len(outputs)
     outputs += [1, ord(REPLACEMENT)]
-    if normalizer.clean_text:
+    fill("WHITE_SPACE", SPACE)
+    if normalizer.clean_text:  # last: some controls count as white space, but are dropped first
         for a, b in [*ranges(unicode_tables.DROPPED), (0xD800, 0xDFFF)]:
             kind[a : b + 1], start[a : b + 1] = LOOK_UP, 1
-    for c in code_points("WHITE_SPACE") - (code_points("DROPPED") if normalizer.clean_text else set()):
-        kind[ord(c)] = SPACE
     outputs = np.array(outputs, np.int32)
     longest = max(1, int(outputs[start].max()))
     return FoldTable(kind, start, outputs, longest)

@@ -210,18 +210,24 @@ class Tokenizer:
         self._engine.workspaces.clear()
 
     def encode(self, text, pair=None, add_special_tokens=True, *, allowed_special=()):
-        """Encoding of one text or one pair."""
-        pairs = None if pair is None else [pair]
-        batch = self.encode_batch([text], pairs, add_special_tokens=add_special_tokens, allowed_special=allowed_special)
-        ids = batch.ids.tolist()
-        return Encoding(
-            ids,
-            [self._tokens[i] for i in ids],
-            list(map(tuple, batch.offsets.tolist())),
-            batch.type_ids.tolist(),
-            [None if w < 0 else w for w in batch.word_ids.tolist()],
-            batch.special_tokens_mask.astype(int).tolist(),
-        )
+        """Encoding of one text or one pair.
+
+        Raises   TypeError: text or pair is not a str
+        """
+        texts = {"A": text} if pair is None else {"A": text, "B": pair}
+        columns = ([], [], [], [], [])  # ids, offsets, type_ids, word_ids, special_tokens_mask
+        for name, type_id in self.template.pieces(pair is not None, add_special_tokens):
+            if name in texts:
+                segments = self.segment_batch(check_texts([texts[name]], "texts"), allowed_special)
+                n = len(segments.ids)
+                offsets, words = map(tuple, segments.offsets.tolist()), segments.word_ids.tolist()
+                piece = (segments.ids.tolist(), offsets, [type_id] * n, words, [0] * n)
+            else:
+                piece = ([self.special_tokens[name]], [(0, 0)], [type_id], [None], [1])
+            for column, values in zip(columns, piece, strict=True):
+                column.extend(values)
+        ids, offsets, type_ids, word_ids, mask = columns
+        return Encoding(ids, [self._tokens[i] for i in ids], offsets, type_ids, word_ids, mask)
 
     def encode_batch(
         self,

@@ -85,13 +85,15 @@ def child(trie, node, code):
 
 @kernel
 def grow_trie(trie, codes, starts, ids):
-    """Put tokens into an empty trie; returns how many nodes it has."""
+    """Put tokens into an empty trie; returns how many nodes it has, -1 where their numbers do not suffice."""
     nodes = 1
     for t in range(len(ids)):
         node = 0
         for i in range(starts[t], starts[t + 1]):
             slot = find_edge(trie.edges, node, int(codes[i]))
             if trie.edges[slot] == 0:
+                if nodes > CODE_MASK:
+                    return -1
                 trie.edges[slot] = (node << CODE_BITS | int(codes[i])) << CODE_BITS | nodes
                 nodes += 1
             node = int(trie.edges[slot]) & CODE_MASK
@@ -296,6 +298,8 @@ def build_trie(vocab, prefix):
     for _ in range(2):  # the second time in the size it needs: a small table stays in the processor's cache
         trie = Trie(np.zeros(1 << (2 * nodes).bit_length(), np.int64), np.full(nodes, -1, np.int32))
         nodes = grow_trie(trie, codes, starts, ids)
+        if nodes < 0:
+            raise ValueError(f"the vocabulary is too large: more than {CODE_MASK} different beginnings of tokens")
     inside = 0
     for code in map(ord, prefix):
         inside = child(trie, inside, code) or -1 if inside >= 0 else -1
