@@ -74,7 +74,10 @@ def train(args) -> None:
         heads=args.heads,
         ffn=4 * args.width,
         dim=args.dim,
+        positions=args.max_length,
         max_length=args.max_length,
+        normalize=args.normalize,
+        temperature=args.temperature,
         dropout=args.dropout,
     )
     model = DualEncoder.create(tokenizer, config, seed=args.seed)
@@ -204,6 +207,8 @@ def _add_train(option) -> None:
     option("--heads", type=int, default=4, help="attention heads")
     option("--dim", type=int, default=128, help="width of the vectors")
     option("--max-length", type=int, default=64, help="tokens read of a text, specials included")
+    option("--normalize", action=argparse.BooleanOptionalAction, default=False, help="compare by cosine")
+    option("--temperature", type=float, default=1.0, help="what scores are divided by in the loss")
     option("--dropout", type=float, default=0.1, help="share of hidden values dropped in training")
     option("--epochs", type=int, default=5, help="passes over the pairs")
     option("--batch-size", type=int, default=64, help="pairs in a step; the others' answers are the negatives")

@@ -174,7 +174,8 @@ def test_cli_not_utf8(home, tmp_path):
 
 def test_cli_other_encoders_store(home, tmp_path):
     """A store refuses questions and documents of another model, naming both."""
-    done = main("train", "pairs.tsv", "--out", tmp_path / "other", *SMALL.split(), "--seed", 1, cwd=home)
+    options = [*SMALL.split(), "--seed", 1, "--max-length", 80, "--normalize"]
+    done = main("train", "pairs.tsv", "--out", tmp_path / "other", *options, cwd=home)
     assert done.returncode == 0, done.stderr
     for command in (["query", "cat"], ["ingest", "texts"]):
         done = minibert(*command, "--store", "store", "--model", tmp_path / "other", cwd=home)
