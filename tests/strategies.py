@@ -40,7 +40,9 @@ def unicode_texts(max_size=40):
 
 
 def piece_vocabularies():
-    """Lists of WordPiece tokens over a, b, c: [UNK], and some pieces with and without "##"."""
+    """Lists of WordPiece tokens over a, b, c: special, often all letters, pieces with and without "##"."""
     pieces = st.text("abc", min_size=1, max_size=4)
-    tokens = st.lists(st.tuples(st.booleans(), pieces).map(lambda t: "##" * t[0] + t[1]), unique=True, max_size=25)
-    return tokens.map(lambda tokens: ["[UNK]", "[CLS]", "[SEP]", "[PAD]", *tokens])
+    tokens = st.lists(st.tuples(st.booleans(), pieces).map(lambda t: "##" * t[0] + t[1]), max_size=25)
+    letters = st.sampled_from([[], [*"abc", "##a", "##b", "##c"], ["##a", "##b", "##c"]])
+    both = st.tuples(letters, tokens).map(lambda t: list(dict.fromkeys(t[0] + t[1])))
+    return both.map(lambda tokens: ["[UNK]", "[CLS]", "[SEP]", "[PAD]", *tokens])

@@ -15,7 +15,7 @@ from tokenizers import BertNormalizer, WordPiece
 from tokenizers.wordpiece import learn_pieces
 from tokenizers.wordpiece_kernel import Output, code_array, empty_cache, find_chunk, remember_chunk
 
-WORDS = st.text("abcd", max_size=12)
+WORDS = st.text("abc", max_size=12) | st.text("abcd", max_size=5)
 
 
 @given(piece_vocabularies(), WORDS.filter(bool), st.integers(1, 12))
@@ -57,10 +57,11 @@ def test_wordpiece_kernel_equals_the_plain_form_on_unicode(cased):
 
 
 @pytest.mark.kernels
-def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch):
+@pytest.mark.parametrize(("slots", "words"), [(8, 200), (1024, 80)])
+def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch, slots, words):
     """A cache of a few slots is emptied again and again and never gives a wrong chunk; blocks of any size join up."""
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_SLOTS", 8)
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_WORDS", 200)
+    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_SLOTS", slots)
+    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_WORDS", words)
     monkeypatch.setattr("tokenizers.wordpiece_kernel.BLOCK", 50)
     monkeypatch.setattr("tokenizers.wordpiece_kernel.FIRST_SLOTS", 2)
     texts = ["the word wordpiece " * 3, "x" * 47 + " " + "y" * 49, "", "a!b" * 20, "unable éé 中中 각"] * 2
