@@ -1,5 +1,7 @@
 """The encoder layer as a sequence of ops, and its backward pass as the same sequence read upwards."""
 
+import numpy as np
+
 from minibert.ops import (
     attention,
     attention_backward,
@@ -18,34 +20,36 @@ from minibert.ops import (
 ACTIVATIONS = {"gelu": (gelu, gelu_backward), "relu": (relu, relu_backward)}
 
 
-def encoder_layer(x, p, batch, config, rng=None):
+def encoder_layer(x, p, batch, config, rng=None, rows=slice(None)):
     """One post-norm layer: self-attention, then a feed-forward network, each with a residual and a layer norm.
 
         h = LayerNorm(x + Attention(x))
         y = LayerNorm(h + W₂ act(W₁ h))
 
     Source   Vaswani 2017 section 3.1; names of the parameters `p` as in the BERT checkpoint, below encoder.layer.{i}.
-    Shapes   x (T, D) → y (T, D)
+    Shapes   x (T, D) → y (T, D), or only the wanted `rows` of y: all are attended to, the rest is spared
     Differs  query, key and value are one product: their weights lie next to each other
     """
     activation, _ = ACTIVATIONS[config.activation]
     qkv, c_qkv = linear(x, p.stacked("attention.self.query.weight", 3), p.stacked("attention.self.query.bias", 3))
     context, c_attention = attention(qkv, batch, config.heads, config.dropout, rng)
-    attended, c_dense = _linear(context, p, "attention.output.dense")
+    attended, c_dense = _linear(context[rows], p, "attention.output.dense")
     attended, mask_attended = dropout(attended, config.dropout, rng)
-    h, c_norm1 = _norm(x + attended, p, "attention.output.LayerNorm", config)
+    h, c_norm1 = _norm(x[rows] + attended, p, "attention.output.LayerNorm", config)
 
     inner, c_inner = _linear(h, p, "intermediate.dense")
     active, c_active = activation(inner)
     outer, c_outer = _linear(active, p, "output.dense")
     outer, mask_outer = dropout(outer, config.dropout, rng)
     y, c_norm2 = _norm(h + outer, p, "output.LayerNorm", config)
-    return y, (c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2)
+    caches = c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2
+    return y, (caches, x.shape, rows)
 
 
 def encoder_layer_backward(dy, cache, config, d):
     """Gradient of encoder_layer: dx; the parameters' gradients are added to `d`."""
-    c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2 = cache
+    caches, shape, rows = cache
+    c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2 = caches
     _, activation_backward = ACTIVATIONS[config.activation]
     # forward: y = norm(h + dropout(outer))
     dsum = _norm_backward(dy, c_norm2, d, "output.LayerNorm")
@@ -53,14 +57,17 @@ def encoder_layer_backward(dy, cache, config, d):
     dinner = activation_backward(dactive, c_active)
     # h feeds the network and, past it, the residual
     dh = dsum + _linear_backward(dinner, c_inner, d, "intermediate.dense")
-    # forward: h = norm(x + dropout(attended))
+    # forward: h = norm(x[rows] + dropout(attended))
     dsum = _norm_backward(dh, c_norm1, d, "attention.output.LayerNorm")
-    dcontext = _linear_backward(dropout_backward(dsum, mask_attended), c_dense, d, "attention.output.dense")
+    # forward: attended = linear(context[rows])
+    dcontext = np.zeros(shape, dy.dtype)
+    dcontext[rows] = _linear_backward(dropout_backward(dsum, mask_attended), c_dense, d, "attention.output.dense")
     dqkv = attention_backward(dcontext, c_attention)
     dx, dweight, dbias = linear_backward(dqkv, c_qkv)
     d.stacked("attention.self.query.weight", 3)[...] += dweight
     d.stacked("attention.self.query.bias", 3)[...] += dbias
-    return dsum + dx
+    dx[rows] += dsum
+    return dx
 
 
 def encoder_layer_shapes(width: int, ffn: int) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
     docstrings → WordPiece vocabulary → dual encoder, trained → store on disk → answers, from a second process
 
 Pairs are (summary or signature → the rest of the docstring). Some packages are kept apart: their questions are the
-test, and their text is seen by neither vocabulary nor training. A question competes against all answers of all packages.
+test, and their text is seen by neither vocabulary nor training. An answer competes with those of all packages.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import tokenizers
 from minibert.metrics import mrr_at_k, recall_at_k
 from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
 from minibert.retrieval import Store
-from minibert.stdlib_corpus import docstrings, pairs
+from minibert.stdlib_corpus import Docstring, docstrings, pairs, training_pairs
 from minibert.train import train_dual_encoder
 
-HELD_OUT = 600  # questions, from whole packages
-LARGEST_HELD_OUT = 150  # questions of one package, so that no single one is the test
+HELD_OUT = 700  # docstrings, of whole packages
+LARGEST_HELD_OUT = 150  # docstrings of one package, so that no single one is the test
 VOCABULARY = 8000
-SIZES = dict(width=256, layers=1, heads=4, ffn=256, dim=256, positions=64, max_length=64, normalize=True)
-TRAINING = dict(epochs=6, batch_size=128, learning_rate=1e-3, warmup=30)
+SIZES = dict(width=256, layers=1, heads=4, ffn=256, dim=256, normalize=True, temperature=0.05, dropout=0.0)
+TRAINING = dict(epochs=4, batch_size=256, learning_rate=2e-3, warmup=50)
 
 QUESTIONS = [
     "How do I compute the median of a list of numbers?",
@@ -66,15 +66,17 @@ class Stopwatch:
 def main(folder=None, seed: int = 0, progress: bool = True) -> int:
     """Run the demo in `folder` (a temporary one if None): model and store stay there. Returns the exit code.
 
-    Units    seed: of the held-out packages, the weights, the order and the dropout; the same seed gives the same metrics
+    Units    seed: of the held-out packages, the weights and the order; the same seed gives the same metrics
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="minibert-demo-") as temporary:
             return main(temporary, seed, progress)
     folder, watch = Path(folder), Stopwatch()
     with watch.stage("read the docstrings of the standard library"):
-        found = pairs(docstrings())
-        train_pairs, test = split(found, seed)
+        everything = docstrings()
+        found, held_out = pairs(everything), held_out_packages(everything, seed)
+        test = [i for i, (*_, doc) in enumerate(found) if doc.package in held_out]
+        train_pairs = training_pairs([doc for doc in everything if doc.package not in held_out])
     with watch.stage(f"train a WordPiece vocabulary of {VOCABULARY}"):
         texts = [text for pair in train_pairs for text in pair]
         tokenizer = tokenizers.WordPiece.train(texts, vocab_size=VOCABULARY, progress=progress)
@@ -92,23 +94,20 @@ def main(folder=None, seed: int = 0, progress: bool = True) -> int:
         store.remember(model=str(folder / "model"))
         store.add(documents, progress=progress)
     with watch.stage(f"answer {len(QUESTIONS)} questions in a second process"):
-        command = [sys.executable, "-m", "minibert.cli", "query", *QUESTIONS, "--store", str(folder / "store"), "-k", "1"]
-        code = subprocess.run(command).returncode
+        query = [sys.executable, "-m", "minibert.cli", "query", *QUESTIONS]
+        code = subprocess.run([*query, "--store", str(folder / "store"), "-k", "1"]).returncode
     report(rows, watch.seconds, len(test), len(found))
     return code
 
 
-def split(found, seed: int) -> tuple[list[tuple[str, str]], list[int]]:
-    """(training pairs, the places in `found` of the held-out questions): whole packages on one side or the other."""
-    sizes = Counter(doc.package for *_, doc in found)
-    held_out, count = set(), 0
+def held_out_packages(found: list[Docstring], seed: int) -> set[str]:
+    """Packages drawn at random until they hold HELD_OUT docstrings; large ones are passed over."""
+    sizes = Counter(doc.package for doc in found)
+    held_out: set[str] = set()
     for package in np.random.default_rng(seed).permutation(sorted(sizes)):
-        if count < HELD_OUT and sizes[package] <= LARGEST_HELD_OUT:
+        if sizes[package] <= LARGEST_HELD_OUT and sum(sizes[name] for name in held_out) < HELD_OUT:
             held_out.add(str(package))
-            count += sizes[package]
-    test = [i for i, (*_, doc) in enumerate(found) if doc.package in held_out]
-    train = [(question, answer) for question, answer, doc in found if doc.package not in held_out]
-    return train, test
+    return held_out
 
 
 def evaluate(model: DualEncoder, found, test: list[int], index=None) -> dict[str, float]:

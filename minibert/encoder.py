@@ -107,16 +107,17 @@ def orthogonal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     return q if rows >= columns else q.T
 
 
-def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Generator | None = None):
+def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=slice(None)):
     """Contextual vectors of all tokens of a batch.
 
-    Shapes   batch of B sequences, T tokens → x (T, D)
+    Shapes   batch of B sequences, T tokens → x (T, D), or only the wanted `rows` of it, such as those of [CLS]
     Raises   ValueError: a sequence longer than the positions, or an id or segment out of range
     """
     x, embeddings_cache = embed(p, config, batch, rng)
     layer_caches = []
     for i in range(config.layers):
-        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config, rng)
+        wanted = rows if i == config.layers - 1 else slice(None)
+        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config, rng, wanted)
         layer_caches.append(cache)
     norm_cache = None
     if config.final_norm:

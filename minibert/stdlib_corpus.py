@@ -27,6 +27,9 @@ LEFT_OUT = {
 }
 
 
+SENTENCE_END = re.compile(r"(?<=[.:;])\s+|\n\n")
+
+
 @dataclass(frozen=True)
 class Docstring:
     """One documented object: its dotted name, its call as one would read it, its docstring, the file and module."""
@@ -83,6 +86,21 @@ def pairs(found: list[Docstring], shortest: int = 20) -> list[tuple[str, str, Do
             seen.add(answer)
             result.append((question, answer, doc))
     return result
+
+
+def training_pairs(found: list[Docstring], shortest: int = 20) -> list[tuple[str, str]]:
+    """Every way to ask for a docstring: summary → rest, words of the signature → docstring, a sentence → what is left.
+
+    Source   the last is the inverse cloze task, Lee 2019 (arXiv:1906.00300) section 4
+    Units    shortest: characters that question and answer have at least; a repeated docstring is used once
+    """
+    result = []
+    for doc in {doc.text: doc for doc in reversed(found)}.values():
+        result += [(doc.summary, doc.rest), (doc.words, doc.text)]
+        sentences = SENTENCE_END.split(doc.text)
+        for i, sentence in enumerate(sentences):
+            result.append((sentence, " ".join(sentences[:i] + sentences[i + 1 :])))
+    return [(question, answer) for question, answer in result if min(len(question), len(answer)) >= shortest]
 
 
 def _of_file(path: Path, module: str) -> Iterator[Docstring]:

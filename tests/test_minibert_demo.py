@@ -54,15 +54,26 @@ def test_stdlib_corpus_pairs_ask_for_the_rest_or_for_the_whole():
     ]
 
 
-def test_demo_split_keeps_whole_packages_apart():
-    """No package is on both sides, and the same seed makes the same split."""
-    docs = [Docstring(f"p{i % 40}.f{i}", "s", "t", f"p{i % 40}", "f.py") for i in range(2000)]
-    found = [(f"q{i}", f"a{i}", doc) for i, doc in enumerate(docs)]
-    train, test = demo.split(found, seed=1)
-    assert len(train) + len(test) == 2000 and len(test) >= demo.HELD_OUT
-    packages = {found[i][2].package for i in test}
-    assert not packages & {docs[int(question[1:])].package for question, _ in train}
-    assert demo.split(found, seed=1) == (train, test) != demo.split(found, seed=2)
+def test_stdlib_corpus_training_pairs_ask_in_every_way():
+    """Summary, signature and each sentence; a repeated docstring is used once."""
+    doc = Docstring("m.f", "m.f(x)", "One is here. Two is here.\n\nThree is here.", "m", "m.py")
+    assert stdlib_corpus.training_pairs([doc, doc], shortest=6) == [
+        ("One is here. Two is here.", "Three is here."),
+        ("m.f(x)", "One is here. Two is here.\n\nThree is here."),
+        ("One is here.", "Two is here. Three is here."),
+        ("Two is here.", "One is here. Three is here."),
+        ("Three is here.", "One is here. Two is here."),
+    ]
+
+
+def test_demo_holds_out_whole_packages():
+    """Enough docstrings, no large package, and the same seed draws the same ones."""
+    docs = [Docstring(f"p{i % 40}.f{i}", "s", "t", f"p{i % 40}.m", "f.py") for i in range(2000)]
+    docs += [Docstring(f"large.f{i}", "s", "t", "large", "f.py") for i in range(500)]
+    held_out = demo.held_out_packages(docs, seed=1)
+    assert demo.HELD_OUT <= sum(doc.package in held_out for doc in docs) < demo.HELD_OUT + 50
+    assert "large" not in held_out
+    assert demo.held_out_packages(docs, seed=1) == held_out != demo.held_out_packages(docs, seed=2)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig, encoder, initialize, orthogonal
 from minibert.losses import in_batch_cross_entropy
 from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
+from minibert.ops import cls_pooling
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from oracles import transformer as oracle
@@ -85,6 +86,17 @@ def test_encoder_rows_do_not_depend_on_the_rest_of_the_batch(batch, seed):
     one = seed % len(batch)
     alone, _ = encoder(parameters, BERT_LIKE, batch.take(np.array([one])))
     np.testing.assert_allclose(together[batch.starts[one] : batch.starts[one + 1]], alone, atol=1e-12)
+
+
+@given(ragged_batches())
+def test_encoder_of_some_rows_equals_those_rows_of_all(batch):
+    """Asking for the rows of [CLS] alone gives what pooling after the whole encoder gives."""
+    batch, _ = batch.by_length()
+    for config in (BERT_LIKE, TORCH_LIKE):
+        parameters = random_parameters(config)
+        pooled, _ = cls_pooling(encoder(parameters, config, batch)[0], batch)
+        first_rows, _ = encoder(parameters, config, batch, rows=batch.starts[:-1])
+        np.testing.assert_allclose(first_rows, pooled, atol=1e-12)
 
 
 @given(ragged_batches())

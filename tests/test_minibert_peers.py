@@ -17,8 +17,8 @@ CONFIG = DualEncoderConfig(
     eps=1e-5,
 )  # fmt: skip
 LEARNING_RATE = 1e-4
-# A bias on every key shifts all attention scores of a row alike, and one on every document all its similarities: softmax
-# does not see it, the gradient is 0, and what either side computes is rounding.
+# A bias on every key shifts all attention scores of a row alike, and one on every document all its similarities:
+# softmax does not see it, the gradient is 0, and what either side computes is rounding.
 WITHOUT_EFFECT = ("attention.self.key.bias", "document.encoder.norm.bias", "document.projection.bias")
 
 

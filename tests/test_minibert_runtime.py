@@ -1,8 +1,8 @@
 """The BLAS kernel is chosen before NumPy loads, never against the user, and `info` says what a late choice costs."""
 
 import pytest
-from helpers import run_python
 
+from helpers import run_python
 from minibert import runtime
 
 AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}

@@ -25,8 +25,6 @@ from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig, encoder, encoder_backward, initialize
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
 from minibert.ops import (
-    cls_pooling,
-    cls_pooling_backward,
     l2_normalize,
     l2_normalize_backward,
     linear,
@@ -74,28 +72,26 @@ def tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, rng: np.rando
     Shapes   batch of B sequences → vectors (B, dim), in the batch's order
     """
     batch, back = batch.by_length()
-    x, encoder_cache = encoder(p, config, batch, rng)
-    pooled, pooling_cache = cls_pooling(x, batch)
-    vectors, linear_cache = linear(pooled, p["projection.weight"], p["projection.bias"])
+    cls, encoder_cache = encoder(p, config, batch, rng, rows=batch.starts[:-1])
+    vectors, linear_cache = linear(cls, p["projection.weight"], p["projection.bias"])
     norm_cache = None
     if config.normalize:
         vectors, norm_cache = l2_normalize(vectors)
-    return vectors[back], (encoder_cache, pooling_cache, linear_cache, norm_cache, back)
+    return vectors[back], (encoder_cache, linear_cache, norm_cache, back)
 
 
 def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Parameters) -> None:
     """Gradients of tower, added to `d`."""
-    encoder_cache, pooling_cache, linear_cache, norm_cache, back = cache
-    # forward: vectors = normalize(linear(pooled))[back]
+    encoder_cache, linear_cache, norm_cache, back = cache
+    # forward: vectors = normalize(linear(cls))[back]
     dsorted = np.empty_like(dvectors)
     dsorted[back] = dvectors
     if config.normalize:
         dsorted = l2_normalize_backward(dsorted, norm_cache)
-    dpooled, dweight, dbias = linear_backward(dsorted, linear_cache)
+    dcls, dweight, dbias = linear_backward(dsorted, linear_cache)
     d["projection.weight"][...] += dweight
     d["projection.bias"][...] += dbias
-    # forward: pooled = cls_pooling(encoder(batch))
-    encoder_backward(cls_pooling_backward(dpooled, pooling_cache), encoder_cache, config, d)
+    encoder_backward(dcls, encoder_cache, config, d)
 
 
 class DualEncoder:
