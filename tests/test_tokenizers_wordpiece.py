@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tokenizers
@@ -18,9 +18,19 @@ from tokenizers.wordpiece_kernel import Output, code_array, empty_cache, find_ch
 WORDS = st.text("abc", max_size=12) | st.text("abcd", max_size=5)
 
 
-@given(piece_vocabularies(), WORDS.filter(bool), st.integers(1, 12))
-def test_wordpiece_match_equals_the_definition(tokens, word, longest):
+@st.composite
+def vocabularies_and_words(draw):
+    """A vocabulary, and a word that its pieces make up, or one of chance."""
+    tokens = draw(piece_vocabularies())
+    pieces = st.sampled_from([token.removeprefix("##") for token in tokens[4:]] or ["a"])
+    return tokens, draw(st.lists(pieces, min_size=1, max_size=4).map("".join) | WORDS.filter(bool))
+
+
+@given(vocabularies_and_words(), st.sampled_from([100, 100, 5]))
+@example((["[UNK]", "[CLS]", "[SEP]", "[PAD]", "a", "ab", "##b", "##c"], "abc"), 100)
+def test_wordpiece_match_equals_the_definition(drawn, longest):
     """Longest beginning first, spelled out over all prefixes; pieces cover the word without gaps."""
+    tokens, word = drawn
     model = bert_tokenizer(tokens, max_input_chars_per_word=longest).model
     found = model.match(word)
     assert [tokens[i] for i, _, _ in found] == oracle.pieces(word, set(tokens), longest=longest)
@@ -57,7 +67,7 @@ def test_wordpiece_kernel_equals_the_plain_form_on_unicode(cased):
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize(("slots", "words"), [(8, 200), (1024, 80)])
+@pytest.mark.parametrize(("slots", "words"), [(8, 200), (1024, 40)])
 def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch, slots, words):
     """A cache of a few slots is emptied again and again and never gives a wrong chunk; blocks of any size join up."""
     monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_SLOTS", slots)
