@@ -1,0 +1,85 @@
+"""The dual encoder against PyTorch: same weights, same batches, outputs compared first, alternating medians.
+
+python -m benchmarks training: batches of 32 pairs with the lengths of real docstrings, padded for PyTorch; 512 wide,
+3 layers, 8 heads, 30,522 tokens, as in the course; forward alone, and a whole step (forward, backward, Adam).
+"""
+
+import argparse
+
+import numpy as np
+
+from benchmarks.harness import compare, machine, table
+from benchmarks.peers import Peer
+from minibert.checkpoint import from_torch_encoder
+from minibert.models.dual_encoder import DOCUMENT, QUERY, DualEncoder, DualEncoderConfig, tower
+from minibert.optim import Adam
+from minibert.parameters import Parameters
+from minibert.ragged import Ragged
+from minibert.stdlib_corpus import docstrings, pairs
+
+SIZES = {"vocab_size": 30522, "width": 512, "dim": 128, "heads": 8, "layers": 3}
+CONFIG = DualEncoderConfig(
+    **SIZES, ffn=2048, positions=0, segments=0, activation="relu", embedding_norm=False, final_norm=True, dropout=0.0,
+    eps=1e-5,
+)  # fmt: skip
+LEARNING_RATE = 1e-5
+PAIRS, LONGEST = 32, 64
+
+
+def make_batch(rng, found):
+    """Random ids in the lengths that 32 drawn pairs would have (a token is some 4 characters): ours, and padded."""
+    ours, theirs = [], {}
+    drawn = rng.choice(len(found), PAIRS, replace=False)
+    for side, name in enumerate(("question", "answer")):
+        lengths = np.clip([len(found[i][side]) // 4 + 2 for i in drawn], 1, LONGEST)
+        ragged = Ragged.from_sequences([rng.integers(0, SIZES["vocab_size"], n).tolist() for n in lengths])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.zeros(mask.shape, np.int64)
+        ids[mask] = ragged.ids
+        ours.append(ragged)
+        theirs |= {f"{name}_ids": ids, f"{name}_mask": mask}
+    return ours, theirs
+
+
+def weights(states):
+    """The twin's weights as our parameters."""
+    parameters = Parameters(CONFIG.shapes)
+    for side, state in zip((QUERY, DOCUMENT), states, strict=True):
+        parameters.sub(side).load(from_torch_encoder(state))
+    return parameters
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks training", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="PyTorch's; ours follow OPENBLAS_NUM_THREADS")
+    options = parser.parse_args(argv)
+    rng = np.random.default_rng(0)
+    (questions, answers), padded = make_batch(rng, pairs(docstrings()))
+    with Peer("torch_encoder", threads=options.threads) as peer:
+        parameters = weights(peer.call("create", **SIZES, seed=0, learning_rate=LEARNING_RATE))
+        model, adam = DualEncoder(None, CONFIG, parameters), Adam(parameters.flat)
+        expected = peer.call("loss_and_gradients", **padded)
+        loss, _ = model.loss_and_gradients(questions, answers)
+        np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+
+        def forward():
+            tower(parameters.sub(QUERY), CONFIG, questions)
+            tower(parameters.sub(DOCUMENT), CONFIG, answers)
+
+        def step():
+            _, gradients = model.loss_and_gradients(questions, answers)
+            adam.step(parameters.flat, gradients.flat, LEARNING_RATE)
+
+        rows = []
+        for name, ours, theirs, arguments in (
+            ("forward", forward, "forward", padded),
+            ("forward, backward, Adam", step, "train", {"batches": [padded]}),
+        ):
+            result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
+            rows.append([name, 1000 * result.ours, 1000 * result.theirs, result.ratio])
+    tokens = questions.starts[-1] + answers.starts[-1]
+    print(f"{PAIRS} pairs, {tokens} tokens, {padded['answer_ids'].size + padded['question_ids'].size} with padding; ")
+    print(f"{machine()}; PyTorch with {options.threads} thread(s)\n")
+    print(table(["task", "ours ms", "PyTorch ms", "ratio"], rows))
+    return 0
