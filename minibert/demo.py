@@ -71,7 +71,7 @@ def main(folder=None, seed: int = 0, progress: bool = True) -> int:
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="minibert-demo-") as temporary:
             return main(temporary, seed, progress)
-    folder, watch = Path(folder), Stopwatch()
+    folder, watch = Path(folder).resolve(), Stopwatch()
     with watch.stage("read the docstrings of the standard library"):
         everything = docstrings()
         found, held_out = pairs(everything), held_out_packages(everything, seed)

@@ -183,7 +183,7 @@ def test_cli_other_encoders_store(home, tmp_path):
 
 
 def test_cli_truncated_files(home, tmp_path):
-    """A truncated model or checkpoint is named; a truncated index is reported and rebuilt, with the same answers."""
+    """A truncated model or checkpoint is named; a truncated index too, and deleting it brings the same answers back."""
     before = main("query", "the fox sees the hen", "--store", home / "store", cwd=tmp_path).stdout
     for name in ("model", "store"):
         copy(home / name, tmp_path / name)
@@ -191,9 +191,11 @@ def test_cli_truncated_files(home, tmp_path):
         path = tmp_path / file
         path.write_bytes(path.read_bytes()[:-100])
     query = ["query", "the fox sees the hen", "--store", "store"]
+    assert fails(minibert(*query, cwd=tmp_path), "store/index.ann", "delete store/index.ann")
+    (tmp_path / "store" / "index.ann").unlink()
     done = minibert(*query, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, before)
-    assert done.stderr.startswith("minibert: warning: store/index.ann cannot be read")
+    assert done.stderr.startswith("minibert: warning: store/index.ann is missing")
     assert fails(main(*query, "--model", "model", cwd=tmp_path), "model/model.safetensors")
     train = ["train", home / "pairs.tsv", "--out", "model", *SMALL.split(), "--resume"]
     assert fails(minibert(*train, cwd=tmp_path), "model/training/checkpoint.safetensors")

@@ -293,13 +293,11 @@ def _of_another_width(path):
     ("damage", "reason"),
     [
         (os.remove, "is missing: built anew"),
-        (_truncate, "cannot be read .*: built anew"),
-        (_flip, "cannot be read .*: built anew"),
         (_of_another_store, "was not made from this store: built anew"),
         (_of_another_width, "holds 3 dimensions .*: built anew"),
     ],
 )
-def test_store_rebuilds_a_lost_or_damaged_index(copy, damage, reason):
+def test_store_rebuilds_a_lost_or_foreign_index(copy, damage, reason):
     """Whatever became of the file: right answers, one warning that says what happened, and a mended file."""
     damage(copy / "index.ann")
     with pytest.warns(UserWarning, match=reason) as caught:
@@ -307,6 +305,19 @@ def test_store_rebuilds_a_lost_or_damaged_index(copy, damage, reason):
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        assert answers(copy) == [d["id"] for d in documents(40)]
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip])
+def test_store_refuses_a_damaged_index_and_loses_nothing(copy, damage):
+    """Search and add name the file, the reason and the remedy; the remedy brings all documents back."""
+    damage(copy / "index.ann")
+    with Store.open(copy, ENCODER) as store:
+        for call in (lambda: store.search("d1"), lambda: store.add([{"id": "new", "text": "new"}])):
+            with pytest.raises(StoreError, match=r"index\.ann: .* delete .*index\.ann, and it is built anew"):
+                call()
+    os.remove(copy / "index.ann")
+    with pytest.warns(UserWarning, match="is missing: built anew"):
         assert answers(copy) == [d["id"] for d in documents(40)]
 
 

@@ -154,7 +154,7 @@ def test_train_stops_at_a_loss_that_is_not_finite():
 
 
 def test_checkpoint_load_inverts_save_and_finds_every_flip(tmp_path):
-    """Tensors and metadata come back; a flipped bit anywhere in the data is found."""
+    """Tensors and metadata come back; with a bit flipped anywhere, an error or the same content."""
     path = tmp_path / "t.safetensors"
     tensors = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([1, 2], np.int32)}
     checkpoint.save_file(path, tensors, {"note": "é"})
@@ -164,11 +164,14 @@ def test_checkpoint_load_inverts_save_and_finds_every_flip(tmp_path):
         np.testing.assert_array_equal(loaded[name], tensor)
         assert loaded[name].dtype == tensor.dtype
     whole = path.read_bytes()
-    start = 8 + int.from_bytes(whole[:8], "little")
-    for at in range(start, len(whole)):
+    for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
-        with pytest.raises(CheckpointError, match="altered"):
-            checkpoint.load_file(path)
+        try:
+            changed, metadata = checkpoint.load_file(path)
+        except CheckpointError as error:
+            assert str(path) in str(error)
+        else:  # padding and such
+            assert metadata == {"note": "é"} and all((changed[name] == tensors[name]).all() for name in tensors)
 
 
 def test_checkpoint_full_disk_keeps_the_old_files(tmp_path):

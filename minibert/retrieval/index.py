@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import ann
+from minibert.retrieval.schema import StoreError
 
 ADD_AT_ONCE = 8192  # vectors read from SQLite into one call of index.add
 TOKEN, REMOVED = "generation", "removed"  # in the index file's metadata
@@ -29,14 +30,17 @@ class FollowingIndex:
 
     @classmethod
     def load(cls, path: Path, db: sqlite3.Connection, dim: int, metric: str) -> FollowingIndex:
-        """The index of `path`, caught up; built anew where it is missing or damaged, with one warning that says so."""
+        """The index of `path`, caught up; built anew where it is missing or another's, with one warning that says so.
+
+        Raises   StoreError: a damaged file. It could be built anew as well, but a disk that loses bytes is worth a stop
+        """
         reason = "is missing"
         if path.exists():
             try:
                 following = cls(ann.load(path))
-                reason = following._why_foreign(db, dim, metric)
             except (OSError, ann.CorruptIndexError) as error:
-                reason = f"cannot be read ({error})"
+                raise StoreError(f"{error}. The documents are whole: delete {path}, and it is built anew") from error
+            reason = following._why_foreign(db, dim, metric)
         if reason:
             following = cls(ann.HNSW(dim, metric=metric))
         else:

@@ -3,8 +3,8 @@
     store.sqlite   documents, chunks and vectors: the truth        index.ann   HNSW over the vectors: derived
 
 Every call of `add` and `delete` is one transaction: after kill -9 or a full disk the store holds what was committed
-before, whole. The index file is written when the store is closed; where it is missing, damaged or behind, it is
-rebuilt or caught up at the first search.
+before, whole. The index file is written when the store is closed; where it is missing or behind, it is built anew or
+caught up at the first search; a damaged one is an error that says so.
 """
 
 from __future__ import annotations
