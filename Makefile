@@ -9,7 +9,6 @@ NAME ?= $(filter-out harness,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-BOUNDS := NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.numba/boundscheck
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test peers test-peers bench lint
@@ -23,7 +22,7 @@ demo: .venv/run.stamp ## Train on Python's own docstrings, index them, answer te
 test: .venv/test.stamp ## Run the tests: compiled, then the kernels interpreted and bounds-checked
 	$(PY) -m pytest -q
 	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
-	$(BOUNDS) HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
+	NUMBA_BOUNDSCHECK=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
 
 peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
 
