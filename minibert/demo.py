@@ -32,7 +32,7 @@ HELD_OUT = 700  # docstrings, of whole packages
 LARGEST_HELD_OUT = 150  # docstrings of one package, so that no single one is the test
 VOCABULARY = 8000
 SIZES = dict(width=256, layers=1, heads=4, ffn=256, dim=256, normalize=True, temperature=0.05, dropout=0.0)
-TRAINING = dict(epochs=4, batch_size=256, learning_rate=2e-3, warmup=50)
+TRAINING = dict(epochs=2, batch_size=256, learning_rate=5e-4, warmup=50)
 
 QUESTIONS = [
     "How do I compute the median of a list of numbers?",

@@ -96,7 +96,7 @@ def test_sources_run_on_the_oldest_python():
             ast.parse(file.read_text(encoding="utf-8"), str(file), feature_version=oldest)
 
 
-@pytest.mark.parametrize("page", ["docs/reading-order.md", "docs/notation.md", "docs/decisions.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reading-order.md", "docs/notation.md", "docs/decisions.md"])
 def test_docs_name_files_that_exist(page):
     """Every path that a page names is there."""
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -194,7 +194,9 @@ class DualEncoder:
         except ValueError as error:
             raise CheckpointError(f"{folder / 'model.safetensors'}: {error}") from error
         model = cls(tokenizer, config, parameters)
-        if metadata.get("fingerprint") != model.fingerprint:
+        if "fingerprint" not in metadata:
+            raise CheckpointError(f"{folder / 'model.safetensors'}: has no fingerprint, so `save` did not write it")
+        if metadata["fingerprint"] != model.fingerprint:
             raise CheckpointError(
                 f"{folder}: config.json, tokenizer.json and model.safetensors were not saved together"
             )
