@@ -109,3 +109,18 @@ def bert_tokenizer(tokens=TOKENS, normalizer=None, **options):
     specials = {t: i for t, i in vocab.items() if t.startswith("[") and t.endswith("]")}
     parts = WordPiece(vocab, **options), normalizer or BertNormalizer(), BertPreTokenizer()
     return Tokenizer(*parts, bert_template(specials), WordPieceDecoder(), specials)
+
+
+def byte_tokenizer(merges=(), pattern="gpt2", special_tokens=(), by_ranks=False):
+    """A byte-level tokenizer of merges of byte strings; by_ranks: as tiktoken has it, the tokens' ids are the ranks."""
+    from tokenizers import BPE
+    from tokenizers.bpe import ALPHABET, byte_level, spell
+
+    tokens = list(dict.fromkeys([*(bytes([byte]) for byte in ALPHABET), *(left + right for left, right in merges)]))
+    specials = {token: len(tokens) + i for i, token in enumerate(special_tokens)}
+    ranks = {token: i for i, token in enumerate(tokens)}
+    if by_ranks:
+        return byte_level(BPE.from_ranks(ranks, specials), pattern, specials)
+    vocab = {**{spell(token): i for token, i in ranks.items()}, **specials}
+    model = BPE(vocab, [(spell(left), spell(right)) for left, right in merges], special_tokens=specials)
+    return byte_level(model, pattern, specials)

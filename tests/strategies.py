@@ -46,3 +46,22 @@ def piece_vocabularies():
     letters = st.sampled_from([[], [*"abc", "##a", "##b", "##c"], ["##a", "##b", "##c"]])
     both = st.tuples(letters, tokens).map(lambda t: list(dict.fromkeys(t[0] + t[1])))
     return both.map(lambda tokens: ["[UNK]", "[CLS]", "[SEP]", "[PAD]", *tokens])
+
+
+@st.composite
+def merge_tables(draw, letters=b"ab \xc3\xa9"):
+    """Up to 25 merges of byte strings over a few bytes, each of two that the bytes and earlier merges gave."""
+    tokens, merges = [bytes([byte]) for byte in letters], []
+    for _ in range(draw(st.integers(0, 25))):
+        pair = draw(st.sampled_from(tokens)), draw(st.sampled_from(tokens))
+        if pair not in merges and len(pair[0] + pair[1]) <= 12:
+            merges.append(pair)
+            tokens = list(dict.fromkeys([*tokens, pair[0] + pair[1]]))
+    return merges
+
+
+def pattern_texts(max_size=30):
+    """Strings of what the patterns tell apart: cases, marks, numbers, blanks, line ends, contractions, surrogates."""
+    odd = st.sampled_from("aAbzéÉßǅʰ中あ١1²½ \n\r\t\u3000'sSſtTLlrReEvVdDmM!?/-_\u0301\u0903\ud800😀\x1c\x85")
+    words = st.sampled_from(["the", " of", "'ll", "'RE", "\r\n", "   ", "12345", "<|end|>"])
+    return st.lists(odd | odd | words | st.characters(codec=None), max_size=max_size).map("".join)

@@ -12,8 +12,8 @@ from helpers import bert_tokenizer
 from oracles import wordpiece as oracle
 from strategies import piece_vocabularies, unicode_texts
 from tokenizers import BertNormalizer, WordPiece
+from tokenizers.engine import Output, code_array, empty_cache, find_chunk, remember_chunk
 from tokenizers.wordpiece import learn_pieces
-from tokenizers.wordpiece_kernel import Output, code_array, empty_cache, find_chunk, remember_chunk
 
 WORDS = st.text("abc", max_size=12) | st.text("abcd", max_size=5)
 
@@ -70,10 +70,10 @@ def test_wordpiece_kernel_equals_the_plain_form_on_unicode(cased):
 @pytest.mark.parametrize(("slots", "words"), [(8, 200), (1024, 40)])
 def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch, slots, words):
     """A cache of a few slots is emptied again and again and never gives a wrong chunk; blocks of any size join up."""
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_SLOTS", slots)
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.CACHE_WORDS", words)
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.BLOCK", 50)
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.FIRST_SLOTS", 2)
+    monkeypatch.setattr("tokenizers.engine.CACHE_SLOTS", slots)
+    monkeypatch.setattr("tokenizers.engine.CACHE_WORDS", words)
+    monkeypatch.setattr("tokenizers.engine.BLOCK", 50)
+    monkeypatch.setattr("tokenizers.engine.FIRST_SLOTS", 2)
     texts = ["the word wordpiece " * 3, "x" * 47 + " " + "y" * 49, "", "a!b" * 20, "unable éé 中中 각"] * 2
     assert_batch_equals_plain(bert_tokenizer(), texts)
 
@@ -94,7 +94,7 @@ def test_wordpiece_cache_trusts_no_hash():
 
 def test_wordpiece_vocabulary_too_large_for_the_trie(monkeypatch):
     """Node numbers that do not suffice are an error, not wrong ids."""
-    monkeypatch.setattr("tokenizers.wordpiece_kernel.grow_trie", lambda *_: -1)
+    monkeypatch.setattr("tokenizers.trie.grow_trie", lambda *_: -1)
     with pytest.raises(ValueError, match="vocabulary is too large"):
         bert_tokenizer().encode("a")
 

@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .bpe import BPE as BPE
     from .files import TokenizerFileError as TokenizerFileError
     from .files import load as load
     from .normalize import BertNormalizer as BertNormalizer
     from .pretokenize import BertPreTokenizer as BertPreTokenizer
+    from .pretokenize import PatternPreTokenizer as PatternPreTokenizer
     from .template import Template as Template
     from .tokenizer import Batch as Batch
     from .tokenizer import Encoding as Encoding
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 __project__ = "minibert"  # tells this package from Hugging Face's of the same name
 
 _HOME = {
+    "BPE": "bpe",
     "TokenizerFileError": "files",
     "load": "files",
     "BertNormalizer": "normalize",
     "BertPreTokenizer": "pretokenize",
+    "PatternPreTokenizer": "pretokenize",
     "Template": "template",
     "Batch": "tokenizer",
     "Encoding": "tokenizer",

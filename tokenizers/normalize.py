@@ -59,6 +59,14 @@ class BertNormalizer:
         return Normalized("".join(c for c, _ in chars), [i for _, i in chars], [i + 1 for _, i in chars])
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Text as it is."""
+
+    def normalize(self, text):
+        return Normalized(text, range(len(text)), range(1, len(text) + 1))
+
+
 def clean(chars):
     """Drop NUL, U+FFFD, controls, formats and private use; any white space becomes a space."""
     dropped, space = code_points("DROPPED"), code_points("WHITE_SPACE")

@@ -11,6 +11,7 @@ from ._jit import kernel
 from .template import fit, pad, report_truncated
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
+PAD_TOKENS = ("[PAD]", "<pad>")
 
 
 class Segments(NamedTuple):
@@ -143,7 +144,9 @@ class Tokenizer:
         self.file_settings = (
             file_settings or {}
         )  # what tokenizer.json says of truncation and padding: kept, not applied
-        self._tokens = [token for token, _ in sorted(model.vocab.items(), key=lambda item: item[1])]
+        self._tokens = [None] * (max(model.vocab.values()) + 1)  # None where no token has that id
+        for token, i in model.vocab.items():
+            self._tokens[i] = token
         for token, i in self.special_tokens.items():
             if model.vocab.get(token) != i:
                 raise ValueError(f"special token {token!r}: expected id {model.vocab.get(token)}, got {i}")
@@ -201,9 +204,7 @@ class Tokenizer:
 
     @cached_property
     def _engine(self):
-        from .wordpiece_kernel import Engine
-
-        return Engine(self.normalizer, self.model)
+        return self.model.engine(self.normalizer, self.pretokenizer)
 
     def forget(self):
         """Empty the cache of text seen before: only speed and memory change."""
@@ -296,10 +297,11 @@ class Tokenizer:
         if not padding:
             rows = [np.split(column, batch.starts[1:-1]) for column in (batch.ids, batch.type_ids)]
             return dict(zip(NAMES, (rows[0], [np.ones_like(row) for row in rows[0]], rows[1]), strict=True))
-        if "[PAD]" not in self.special_tokens:
-            raise ValueError("padding needs a [PAD] token, which this tokenizer lacks")
+        pads = [self.special_tokens[token] for token in PAD_TOKENS if token in self.special_tokens]
+        if not pads:
+            raise ValueError(f"padding needs a token {' or '.join(PAD_TOKENS)}, which this tokenizer lacks")
         width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
-        arrays = pad(batch.ids, batch.type_ids, batch.starts, width, self.special_tokens["[PAD]"])
+        arrays = pad(batch.ids, batch.type_ids, batch.starts, width, pads[0])
         return dict(zip(NAMES, arrays, strict=True))
 
     def _special_pattern(self, allowed_special):
@@ -326,6 +328,8 @@ class Tokenizer:
                 raise TypeError(f"ids[{position}]: expected an integer, got {type(i).__name__}")
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"ids[{position}]: expected 0 … {len(self._tokens) - 1}, got {i}")
+            if self._tokens[i] is None:
+                raise ValueError(f"ids[{position}]: no token has the id {i}")
             if i not in skipped:
                 tokens.append(self._tokens[i])
         return self.decoder.decode(tokens, clean_up)

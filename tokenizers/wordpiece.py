@@ -52,6 +52,12 @@ class WordPiece:
             start = end
         return pieces
 
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline: `segment(texts)`."""
+        from .wordpiece_kernel import WordPieceEngine
+
+        return WordPieceEngine(normalizer, self)
+
     @staticmethod
     def train(
         texts,

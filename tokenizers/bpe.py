@@ -1,0 +1,144 @@
+"""Byte pair encoding over bytes: a piece of text is its UTF-8 bytes, and the known pairs are joined, best rank first.
+
+Unlike WordPiece the order of learning matters: each merge has a rank, and a word is cut by replaying them. Since all
+256 bytes are tokens, every text has ids and comes back from them whole.
+"""
+
+import re
+from dataclasses import dataclass
+
+from .normalize import Identity
+from .pretokenize import PatternPreTokenizer
+from .template import Template
+
+BYTES = 256
+MAX_ID = (1 << 21) - 1  # the kernels pack two ids into one number
+
+
+def _printable_bytes():
+    """Byte → printable character: itself where it is one, else the next code point from 256 on.
+
+    Source   bytes_to_unicode of GPT-2's encoder.py
+    """
+    itself = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    moved = [byte for byte in range(BYTES) if byte not in itself]
+    return {**{byte: chr(byte) for byte in itself}, **{byte: chr(BYTES + n) for n, byte in enumerate(moved)}}
+
+
+ALPHABET = _printable_bytes()
+BYTE_OF = {character: byte for byte, character in ALPHABET.items()}
+
+
+def to_bytes(text):
+    """UTF-8; a lone surrogate gives the three bytes that UTF-8 would give its number, so that it comes back."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def spell(data):
+    """Bytes as a token's string, in GPT-2's printable alphabet."""
+    return "".join(ALPHABET[byte] for byte in data)
+
+
+def unspell(token):
+    """Bytes of a token's string, or None where it is not made of that alphabet."""
+    return bytes(BYTE_OF[c] for c in token) if all(c in BYTE_OF for c in token) else None
+
+
+class BPE:
+    """Byte-level byte pair encoding. merges: pairs of tokens; their ranks, if not their positions, may be equal.
+
+        repeat: of all neighbours that are a merge, join those of the lowest rank, the leftmost first
+
+    Source   Sennrich 2016 (arXiv:1508.07909); Radford et al. 2019 (GPT-2) for bytes; tiktoken for ranks
+    Raises   ValueError: a byte, or a token that a merge needs or makes, is missing; an id twice or out of range
+    Units    ignore_merges: a piece that is a token as a whole is not cut
+    Differs  tiktoken puts U+FFFD in place of a lone surrogate, Hugging Face's library raises
+    """
+
+    def __init__(self, vocab, merges, ranks=None, *, ignore_merges=False, special_tokens=()):
+        self.vocab, self.merges, self.ignore_merges = vocab, [tuple(pair) for pair in merges], ignore_merges
+        self.ranks = range(len(self.merges)) if ranks is None else ranks
+        self.special_tokens = frozenset(special_tokens)
+        if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:
+            raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes, the first is {missing[0]:#04x}")
+        if len(set(vocab.values())) < len(vocab) or min(vocab.values()) < 0 or max(vocab.values()) > MAX_ID:
+            raise ValueError(f"ids must be 0 … {MAX_ID}, each once")
+        self.byte_ids = [vocab[ALPHABET[byte]] for byte in range(BYTES)]
+        self.pairs = {}  # (id, id) → (rank, id of the joined token)
+        for rank, (left, right) in zip(self.ranks, self.merges, strict=True):
+            joined = vocab.get(left + right)
+            if joined is None or left not in vocab or right not in vocab or left + right in self.special_tokens:
+                raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are ordinary tokens")
+            self.pairs[vocab[left], vocab[right]] = rank, joined
+
+    @classmethod
+    def from_ranks(cls, ranks, special_tokens=None):
+        """Model of a table {bytes: rank}, where the rank is also the id: any two tokens that make up a third may join.
+
+        Source   tiktoken: a piece that is a token is that token, else merges by the rank of what they make
+        """
+        special_tokens = special_tokens or {}
+        splits = [(data[:i], data[i:], rank) for data, rank in ranks.items() for i in range(1, len(data))]
+        splits = [split for split in splits if split[0] in ranks and split[1] in ranks]
+        splits.sort(key=lambda split: (split[2], ranks[split[0]]))
+        names = {data: spell(data) for data in ranks}
+        if clash := sorted(set(special_tokens) & set(names.values())):
+            raise ValueError(f"special token {clash[0]!r} is an ordinary token too")
+        vocab = {**{names[data]: rank for data, rank in ranks.items()}, **special_tokens}
+        merges = [(names[left], names[right]) for left, right, _ in splits]
+        by_rank = [rank for _, _, rank in splits]
+        return cls(vocab, merges, by_rank, ignore_merges=True, special_tokens=special_tokens)
+
+    def match(self, word):
+        """[(id, start, end)] of one piece of text; a token that ends inside a character spans the whole of it."""
+        data = to_bytes(word)
+        characters = [i for i, c in enumerate(word) for _ in to_bytes(c)]
+        tokens, start = [], 0
+        for i, length in self.merge(data):
+            tokens.append((i, characters[start], characters[start + length - 1] + 1))
+            start += length
+        return tokens
+
+    def merge(self, data):
+        """[(id, length)] of the tokens that some bytes are cut into."""
+        whole = spell(data)
+        if self.ignore_merges and whole in self.vocab and whole not in self.special_tokens:
+            return [(self.vocab[whole], len(data))]
+        parts = [(self.byte_ids[byte], 1) for byte in data]
+        while len(parts) > 1:
+            pairs = [self.pairs.get((a, b)) for (a, _), (b, _) in zip(parts, parts[1:], strict=False)]
+            known = [(pair[0], i) for i, pair in enumerate(pairs) if pair]
+            if not known:
+                break
+            _, i = min(known)
+            parts[i : i + 2] = [(pairs[i][1], parts[i][1] + parts[i + 1][1])]
+        return parts
+
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline: `segment(texts)`."""
+        from .bpe_kernel import BPEEngine
+
+        if not isinstance(normalizer, Identity) or not isinstance(pretokenizer, PatternPreTokenizer):
+            raise ValueError("byte-level BPE takes text as it is, cut by one of the patterns")
+        return BPEEngine(pretokenizer, self)
+
+
+def byte_level(model, pattern="gpt2", special_tokens=()):
+    """Tokenizer of a BPE model and a pattern of PATTERNS; `special_tokens` names control tokens of its vocabulary."""
+    from .tokenizer import Tokenizer
+
+    specials = {token: model.vocab.get(token) for token in special_tokens}
+    return Tokenizer(model, Identity(), PatternPreTokenizer(pattern), Template(), ByteLevelDecoder(), specials)
+
+
+@dataclass(frozen=True)
+class ByteLevelDecoder:
+    """Tokens → bytes → text; what is not UTF-8 becomes U+FFFD, but three bytes of a lone surrogate become it again.
+
+    Source   Hugging Face's ByteLevel decoder; tiktoken's decode
+    """
+
+    def decode(self, tokens, clean_up=None):
+        data = b"".join(data if (data := unspell(token)) is not None else token.encode() for token in tokens)
+        parts = re.split(b"(\xed[\xa0-\xbf][\x80-\xbf])", data)
+        return "".join(part.decode("utf-8", ("replace", "surrogatepass")[i % 2]) for i, part in enumerate(parts))
