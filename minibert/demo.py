@@ -49,18 +49,19 @@ QUESTIONS = [
 
 
 class Stopwatch:
-    """Seconds of named stages."""
+    """Named stages: their seconds, and how many things a second went through."""
 
     def __init__(self):
-        self.seconds: dict[str, float] = {}
+        self.rows: list[tuple[str, float, str]] = []
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside, and say that it runs."""
+    def stage(self, name: str, count: int = 0, unit: str = "") -> Iterator[None]:
+        """Time what runs inside, `count` things of this unit, and say that it runs."""
         print(f"… {name}", flush=True)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.rows.append((name, seconds, f"{count / seconds:,.0f} {unit}/s" if count else ""))
 
 
 def main(folder=None, seed: int = 0, progress: bool = True) -> int:
@@ -77,12 +78,13 @@ def main(folder=None, seed: int = 0, progress: bool = True) -> int:
         found, held_out = pairs(everything), held_out_packages(everything, seed)
         test = [i for i, (*_, doc) in enumerate(found) if doc.package in held_out]
         train_pairs = training_pairs([doc for doc in everything if doc.package not in held_out])
-    with watch.stage(f"train a WordPiece vocabulary of {VOCABULARY}"):
-        texts = [text for pair in train_pairs for text in pair]
+    texts = [text for pair in train_pairs for text in pair]
+    with watch.stage(f"train a WordPiece vocabulary of {VOCABULARY}", sum(map(len, texts)), "characters"):
         tokenizer = tokenizers.WordPiece.train(texts, vocab_size=VOCABULARY, progress=progress)
     model = DualEncoder.create(tokenizer, DualEncoderConfig(tokenizer.vocab_size, **SIZES), seed)
     rows = {"untrained, exact search": evaluate(model, found, test)}
-    with watch.stage(f"train the dual encoder on {len(train_pairs)} pairs"):
+    seen = TRAINING["epochs"] * len(train_pairs)
+    with watch.stage(f"train the dual encoder on {len(train_pairs)} pairs", seen, "pairs"):
         train_dual_encoder(model, train_pairs, **TRAINING, seed=seed, progress=progress)
     rows["trained, exact search"] = evaluate(model, found, test)
     rows["trained, HNSW"] = evaluate(model, found, test, ann.HNSW(model.dim, model.metric, seed=seed))
@@ -90,13 +92,14 @@ def main(folder=None, seed: int = 0, progress: bool = True) -> int:
 
     shutil.rmtree(folder / "store", ignore_errors=True)
     documents = [{"id": doc.name, "text": answer, "metadata": {"source": doc.file}} for _, answer, doc in found]
-    with watch.stage(f"embed and store {len(documents)} documents"), Store.open(folder / "store", model) as store:
-        store.remember(model=str(folder / "model"))
-        store.add(documents, progress=progress)
+    with watch.stage(f"embed, store and index {len(documents)} documents", len(documents), "documents"):
+        with Store.open(folder / "store", model) as store:
+            store.remember(model=str(folder / "model"))
+            store.add(documents, progress=progress)
     with watch.stage(f"answer {len(QUESTIONS)} questions in a second process"):
         query = [sys.executable, "-m", "minibert.cli", "query", *QUESTIONS]
         code = subprocess.run([*query, "--store", str(folder / "store"), "-k", "1"]).returncode
-    report(rows, watch.seconds, len(test), len(found))
+    report(rows, watch.rows, len(test), len(found))
     return code
 
 
@@ -122,12 +125,12 @@ def evaluate(model: DualEncoder, found, test: list[int], index=None) -> dict[str
     return {"MRR@10": mrr_at_k(ranked, test), "recall@10": recall_at_k(ranked, test), "questions/s": rate}
 
 
-def report(rows: dict[str, dict[str, float]], seconds: dict[str, float], questions: int, answers: int) -> None:
+def report(rows: dict[str, dict[str, float]], stages, questions: int, answers: int) -> None:
     """Print the two tables."""
     print(f"\n{questions} questions of packages kept apart, each against {answers} answers")
     print(f"{'':26}{'MRR@10':>10}{'recall@10':>12}{'questions/s':>14}")
     for name, row in rows.items():
         print(f"{name:26}{row['MRR@10']:10.4f}{row['recall@10']:12.4f}{row['questions/s']:14,.0f}")
-    print(f"\n{'stage':50}{'seconds':>10}")
-    for name, value in seconds.items():
-        print(f"{name:50}{value:10.1f}")
+    print(f"\n{'stage':50}{'seconds':>10}{'throughput':>24}")
+    for name, seconds, throughput in stages:
+        print(f"{name:50}{seconds:10.1f}{throughput:>24}")

@@ -62,15 +62,19 @@ class Docstring:
 
 
 def docstrings(folder: Path | None = None) -> list[Docstring]:
-    """Every docstring of the .py files below `folder`, by default the running interpreter's standard library."""
+    """Every docstring of the .py files below `folder`, by default the running interpreter's standard library.
+
+    Of several objects of one name, such as a property and its setter, the first counts.
+    """
     folder = Path(folder or sysconfig.get_path("stdlib"))
-    found: list[Docstring] = []
+    found: dict[str, Docstring] = {}
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         if not LEFT_OUT.intersection(parts):
             module = ".".join(parts).removesuffix(".__init__")
-            found += _of_file(path, module)
-    return found
+            for doc in _of_file(path, module):
+                found.setdefault(doc.name, doc)
+    return list(found.values())
 
 
 def pairs(found: list[Docstring], shortest: int = 20) -> list[tuple[str, str, Docstring]]:
