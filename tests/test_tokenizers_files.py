@@ -89,7 +89,7 @@ def change(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        (("model", "type"), "BPE", "model: expected WordPiece, got 'BPE', which is not supported"),
+        (("model", "type"), "Unigram", "model: expected BPE or WordPiece, got 'Unigram', which is not supported"),
         (("normalizer", "type"), "NFKC", "normalizer: expected BertNormalizer, got 'NFKC'"),
         (("normalizer",), None, "normalizer: expected BertNormalizer, got None"),
         (("pre_tokenizer", "type"), "Metaspace", "pre_tokenizer: expected BertPreTokenizer, got 'Metaspace'"),

@@ -57,7 +57,7 @@ class BPE:
 
     def __init__(self, vocab, merges, ranks=None, *, ignore_merges=False, special_tokens=()):
         self.vocab, self.merges, self.ignore_merges = vocab, [tuple(pair) for pair in merges], ignore_merges
-        self.ranks = range(len(self.merges)) if ranks is None else ranks
+        self.by_rank = ranks is not None  # tiktoken's kind: merges of equal rank
         self.special_tokens = frozenset(special_tokens)
         if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes, the first is {missing[0]:#04x}")
@@ -65,7 +65,8 @@ class BPE:
             raise ValueError(f"ids must be 0 … {MAX_ID}, each once")
         self.byte_ids = [vocab[ALPHABET[byte]] for byte in range(BYTES)]
         self.pairs = {}  # (id, id) → (rank, id of the joined token)
-        for rank, (left, right) in zip(self.ranks, self.merges, strict=True):
+        ranks = range(len(self.merges)) if ranks is None else ranks
+        for rank, (left, right) in zip(ranks, self.merges, strict=True):
             joined = vocab.get(left + right)
             if joined is None or left not in vocab or right not in vocab or left + right in self.special_tokens:
                 raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are ordinary tokens")

@@ -1,4 +1,4 @@
-"""Files: Hugging Face's tokenizer.json and BERT's vocab.txt, both ways.
+"""Files, both ways: tokenizer.json, BERT's vocab.txt, GPT-2's vocab.json with merges.txt, and .tiktoken.
 
 Writing goes to a temporary file that replaces the old one at the end. Reading checks everything and refuses what this
 package does not know, by name, rather than giving other ids.
@@ -9,53 +9,87 @@ import os
 import tempfile
 from pathlib import Path
 
+from . import bpe_files
+from .bpe import BPE
+from .json_parts import (
+    checked_vocab,
+    known,
+    read_json,
+    read_template,
+    read_text,
+    special_token,
+    typed,
+    write_special_tokens,
+    write_template,
+)
 from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
-from .template import Template, bert_template
+from .template import bert_template
 from .tokenizer import Tokenizer
 from .wordpiece import SPECIAL_TOKENS, WordPiece, WordPieceDecoder
+
+NAMES = ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json")  # in a folder, the first that is there
 
 
 class TokenizerFileError(ValueError):
     """A file that is not a tokenizer, or not one this package can follow exactly: names the file and the reason."""
 
 
-def load(path, *, lowercase=None):
-    """Tokenizer from tokenizer.json, vocab.txt, or a folder that holds one of them (the first before the second).
+def load(path, *, lowercase=None, pattern=None, special_tokens=None):
+    """Tokenizer from tokenizer.json, vocab.txt, vocab.json beside merges.txt, name.tiktoken, or a folder of such.
 
     A vocab.txt does not say how text is normalized: tokenizer_config.json beside it does, or `lowercase`, or else
-    BERT's default, lower case.
+    BERT's default, lower case. A .tiktoken file does not say which `pattern` cuts text (see PATTERNS; the names of the
+    published ones do) and has no `special_tokens`, {token: id}.
 
     Raises   TokenizerFileError: names the file and what is wrong with it; OSError: cannot be read
     """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]
+        found = [path / name for name in NAMES if (path / name).is_file()]
         if not found:
-            raise TokenizerFileError(f"{path}: holds neither tokenizer.json nor vocab.txt")
+            raise TokenizerFileError(f"{path}: holds neither tokenizer.json nor vocab.txt nor vocab.json")
         path = found[0]
     try:
+        if lowercase is not None and path.suffix != ".txt":
+            raise ValueError("lowercase applies to vocab.txt only, a tokenizer.json says it itself")
+        if (pattern or special_tokens) and path.suffix != ".tiktoken":
+            raise ValueError("pattern and special_tokens apply to .tiktoken files only")
         if path.suffix == ".txt":
             return _from_vocab_txt(path, lowercase)
-        if lowercase is not None:
-            raise ValueError("lowercase applies to vocab.txt only, a tokenizer.json says it itself")
-        return _from_dict(_read_json(path))
+        if path.suffix == ".tiktoken":
+            return bpe_files.from_tiktoken(path, pattern, special_tokens)
+        document = read_json(path)
+        if merges := bpe_files.merges_beside(path, document):
+            return bpe_files.from_vocab_and_merges(document, merges)
+        return _from_dict(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
         raise TokenizerFileError(f"{path}: {reason}") from error
 
 
 def save(tokenizer, path):
-    """Write a tokenizer to name.json, to name.txt (vocabulary only) or into a folder, as tokenizer.json."""
+    """Write a tokenizer to name.json or a folder, as tokenizer.json; or to vocab.txt, vocab.json, name.tiktoken.
+
+    The last three hold less: a vocabulary, and the merges in merges.txt beside vocab.json.
+    """
     path = Path(path)
     if path.is_dir():
         path = path / "tokenizer.json"
-    if path.suffix == ".txt":
+    byte_level = isinstance(tokenizer.model, BPE)
+    if path.suffix == ".txt" and not byte_level:
         write_atomically(path, _vocab_txt(tokenizer))
+    elif path.suffix == ".tiktoken" and byte_level:
+        write_atomically(path, bpe_files.tiktoken_text(tokenizer))
+    elif path.name == "vocab.json" and byte_level:
+        vocab, merges = bpe_files.vocab_and_merges_text(tokenizer)
+        write_atomically(path.with_name("merges.txt"), merges)
+        write_atomically(path, vocab)
     elif path.suffix == ".json":
         write_atomically(path, to_json(tokenizer))
     else:
-        raise ValueError(f"{path}: expected a folder that exists, or a name that ends in .json or .txt")
+        kinds = ".json or .tiktoken" if byte_level else ".json or .txt"
+        raise ValueError(f"{path}: expected a folder that exists, or a name that ends in {kinds}")
 
 
 def write_atomically(path, text):
@@ -86,15 +120,28 @@ def write_atomically(path, text):
 
 def to_json(tokenizer):
     """Text of tokenizer.json: vocabulary in the order of ids, two spaces of indent, as Hugging Face writes it."""
-    model, normalizer, specials = tokenizer.model, tokenizer.normalizer, tokenizer.special_tokens
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    by_id = sorted(specials.items(), key=lambda item: item[1])
-    named = {name for name, _ in (*tokenizer.template.single, *tokenizer.template.pair)} - {"A", "B"}
+    parts = bpe_files.document_parts if isinstance(tokenizer.model, BPE) else _wordpiece_parts
     document = {
         "version": "1.0",
         "truncation": tokenizer.file_settings.get("truncation"),
         "padding": tokenizer.file_settings.get("padding"),
-        "added_tokens": [{"id": i, "content": token, **flags} for token, i in by_id],
+        "added_tokens": write_special_tokens(tokenizer),
+        **parts(tokenizer),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _from_dict(document):
+    if "merges" in (model := typed(document, dict, "the document")["model"]):
+        model.setdefault("type", "BPE")  # older files leave it out
+    kind = known(document, "model", {"BPE", "WordPiece"})["type"]
+    settings = {name: document.get(name) for name in ("truncation", "padding")}
+    return (bpe_files.from_document if kind == "BPE" else _wordpiece)(document, settings)
+
+
+def _wordpiece_parts(tokenizer):
+    model, normalizer = tokenizer.model, tokenizer.normalizer
+    return {
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": normalizer.clean_text,
@@ -103,12 +150,7 @@ def to_json(tokenizer):
             "lowercase": normalizer.lowercase,
         },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": _template_items(tokenizer.template.single),
-            "pair": _template_items(tokenizer.template.pair),
-            "special_tokens": {t: {"id": t, "ids": [specials[t]], "tokens": [t]} for t in sorted(named)},
-        },
+        "post_processor": write_template(tokenizer),
         "decoder": {"type": "WordPiece", "prefix": tokenizer.decoder.prefix, "cleanup": tokenizer.decoder.clean_up},
         "model": {
             "type": "WordPiece",
@@ -118,116 +160,30 @@ def to_json(tokenizer):
             "vocab": dict(sorted(model.vocab.items(), key=lambda item: item[1])),
         },
     }
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
-def _template_items(pieces):
-    kinds = {"A": "Sequence", "B": "Sequence"}
-    return [{kinds.get(name, "SpecialToken"): {"id": name, "type_id": type_id}} for name, type_id in pieces]
-
-
-def _from_dict(document):
-    model = _known(document, "model", {"WordPiece"})
+def _wordpiece(document, settings):
+    model = document["model"]
     model = WordPiece(
-        _checked_vocab(model["vocab"]),
+        checked_vocab(model["vocab"]),
         model["unk_token"],
         model["continuing_subword_prefix"],
-        _typed(model["max_input_chars_per_word"], int, "max_input_chars_per_word"),
+        typed(model["max_input_chars_per_word"], int, "max_input_chars_per_word"),
     )
-    normalizer = _known(document, "normalizer", {"BertNormalizer"})
+    normalizer = known(document, "normalizer", {"BertNormalizer"})
     normalizer = BertNormalizer(
-        *(_typed(normalizer[name], bool, name) for name in ("clean_text", "handle_chinese_chars")),
-        _typed(normalizer["strip_accents"], (bool, type(None)), "strip_accents"),
-        _typed(normalizer["lowercase"], bool, "lowercase"),
+        *(typed(normalizer[name], bool, name) for name in ("clean_text", "handle_chinese_chars")),
+        typed(normalizer["strip_accents"], (bool, type(None)), "strip_accents"),
+        typed(normalizer["lowercase"], bool, "lowercase"),
     )
-    _known(document, "pre_tokenizer", {"BertPreTokenizer"})
-    specials = {}
-    for token in document.get("added_tokens") or []:
-        specials.update(_special_token(token, model.vocab))
+    known(document, "pre_tokenizer", {"BertPreTokenizer"})
+    specials = dict(special_token(token, model.vocab) for token in document.get("added_tokens") or [])
     decoder = WordPieceDecoder(model.prefix)
     if document.get("decoder") is not None:
-        found = _known(document, "decoder", {"WordPiece"})
-        decoder = WordPieceDecoder(_typed(found["prefix"], str, "prefix"), _typed(found["cleanup"], bool, "cleanup"))
-    settings = {name: document.get(name) for name in ("truncation", "padding")}
-    template, used = _template(document)
-    if unmarked := {name: i for name, i in used.items() if specials.get(name, i) != i or model.vocab.get(name) != i}:
-        raise ValueError(f"post_processor: ids that the vocabulary does not have: {unmarked}")
+        found = known(document, "decoder", {"WordPiece"})
+        decoder = WordPieceDecoder(typed(found["prefix"], str, "prefix"), typed(found["cleanup"], bool, "cleanup"))
+    template, used = read_template(document, model.vocab)
     return Tokenizer(model, normalizer, BertPreTokenizer(), template, decoder, {**specials, **used}, settings)
-
-
-def _known(document, role, types):
-    """The component of that role, if its type is one of those known."""
-    component = _typed(document, dict, "the document")[role]
-    found = component.get("type") if isinstance(component, dict) else component
-    if found not in types:
-        raise ValueError(f"{role}: expected {' or '.join(sorted(types))}, got {found!r}, which is not supported")
-    return component
-
-
-def _typed(value, types, name):
-    """A JSON value, if its type is right (true is no number)."""
-    if not isinstance(value, types) or (types is int and isinstance(value, bool)):
-        raise ValueError(f"{name}: unexpected {value!r:.40}")
-    return value
-
-
-def _checked_vocab(vocab):
-    for token, i in _typed(vocab, dict, "vocab").items():
-        _typed(i, int, f"id of {token!r:.40}")
-    "".join(vocab).encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
-    return vocab
-
-
-def _special_token(token, vocab):
-    """{content: id} of an added token, if it is of the plain kind."""
-    content = _typed(token["content"], str, "added token")
-    odd = [flag for flag in ("single_word", "lstrip", "rstrip", "normalized") if token.get(flag)]
-    if odd or not token.get("special"):
-        kind = ", ".join(odd) or "not special"
-        raise ValueError(f"added token {content!r}: its kind ({kind}) is not supported")
-    if not content or vocab.get(content) != token["id"]:
-        raise ValueError(f"added token {content!r}: id {token['id']} is not its id in the vocabulary")
-    return {content: token["id"]}
-
-
-def _template(document):
-    """Template and {token: id} of its special tokens."""
-    if document.get("post_processor") is None:
-        return Template(), {}
-    found = _known(document, "post_processor", {"TemplateProcessing", "BertProcessing"})
-    if found["type"] == "BertProcessing":
-        used = {name: i for name, i in (found["cls"], found["sep"])}
-        (cls, _), (sep, _) = found["cls"], found["sep"]
-        single = ((cls, 0), ("A", 0), (sep, 0))
-        return Template(single, (*single, ("B", 1), (sep, 1))), used
-    used = {}
-    for name, token in found["special_tokens"].items():
-        if token["tokens"] != [name] or len(token["ids"]) != 1:
-            raise ValueError(f"post_processor: special token {name!r} that stands for several is not supported")
-        used[name] = token["ids"][0]
-    single, pair = (
-        tuple((item["id"], item["type_id"]) for entry in found[side] for item in entry.values())
-        for side in ("single", "pair")
-    )
-    for name, _ in (*single, *pair):
-        if name not in ("A", "B", *used):
-            raise ValueError(f"post_processor: special token {name!r} is not among its special_tokens")
-    return Template(single, pair), used
-
-
-def _read_json(path):
-    try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON, or cut off: {error}") from error
-
-
-def _read_text(path):
-    data = path.read_bytes()
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from error
 
 
 # vocab.txt
@@ -244,7 +200,7 @@ def _vocab_txt(tokenizer):
 
 
 def _from_vocab_txt(path, lowercase):
-    text = _read_text(path)
+    text = read_text(path)
     if not text.endswith("\n"):
         raise ValueError("the last line has no end: empty or cut off")
     vocab = {}
@@ -256,11 +212,11 @@ def _from_vocab_txt(path, lowercase):
         vocab[token] = i
     specials = {token: vocab[token] for token in SPECIAL_TOKENS if token in vocab}
     settings = path.with_name("tokenizer_config.json")
-    settings = _typed(_read_json(settings), dict, settings.name) if settings.is_file() else {}
+    settings = typed(read_json(settings), dict, settings.name) if settings.is_file() else {}
 
     def setting(name, default):
         value = settings.get(name, default)
-        return _typed(value, (bool, type(default)), f"{path.parent / 'tokenizer_config.json'}: {name}")
+        return typed(value, (bool, type(default)), f"{path.parent / 'tokenizer_config.json'}: {name}")
 
     normalizer = BertNormalizer(
         handle_chinese_chars=setting("tokenize_chinese_chars", True),

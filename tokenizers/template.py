@@ -14,11 +14,14 @@ ON_TRUNCATE = ("warn", "raise", "silent")
 class Template:
     """Where a sequence (`"A"` or `"B"`) or a special token goes: tuples of (name, type id), for one and for two texts.
 
-    Source   Hugging Face's TemplateProcessing
+    trim_offsets leaves the blanks at the ends of byte-level tokens out of their offsets.
+
+    Source   Hugging Face's TemplateProcessing; its ByteLevel and RobertaProcessing for trim_offsets
     """
 
     single: tuple = (("A", 0),)
     pair: tuple = (("A", 0), ("B", 1))
+    trim_offsets: bool = False
 
     def pieces(self, paired, add_special_tokens=True):
         pieces = self.pair if paired else self.single

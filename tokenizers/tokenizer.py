@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
+from .normalize import code_points
 from .template import fit, pad, report_truncated
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -135,12 +136,16 @@ class Tokenizer:
     """A model with what stands around it. `special_tokens` maps the control tokens to their ids.
 
     In a text, the letters "[SEP]" are ordinary text, so that users' words cannot become control tokens, unless
-    `allowed_special` names the token, or is "all" (as in Hugging Face's library).
+    `allowed_special` names the token, or is "all" (as in Hugging Face's library). `strips` maps those that then take
+    the white space before or after them along to (before, after).
     """
 
-    def __init__(self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None):
+    def __init__(
+        self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None, strips=None
+    ):
         self.model, self.normalizer, self.pretokenizer = model, normalizer, pretokenizer
         self.template, self.decoder, self.special_tokens = template, decoder, dict(special_tokens)
+        self.strips = dict(strips or {})
         self.file_settings = (
             file_settings or {}
         )  # what tokenizer.json says of truncation and padding: kept, not applied
@@ -177,11 +182,12 @@ class Tokenizer:
 
     def segment(self, text, allowed_special=()):
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
-        pattern = self._special_pattern(allowed_special)
         tokens, word, at = [], 0, 0
-        for part in pattern.split(text) if pattern else [text]:
-            if pattern and pattern.fullmatch(part):
-                tokens.append((self.special_tokens[part], at, at + len(part), word))
+        for part, special in self._parts(text, self._special_pattern(allowed_special)):
+            if special is not None:
+                before = part.index(special) if self.template.trim_offsets else 0
+                end = at + (before + len(special) if self.template.trim_offsets else len(part))
+                tokens.append((self.special_tokens[special], at + before, end, word))
                 word += 1
             else:
                 normal = self.normalizer.normalize(part)
@@ -190,7 +196,35 @@ class Tokenizer:
                         tokens.append((i, at + normal.starts[a + start], at + normal.ends[a + end - 1], word))
                     word += 1
             at += len(part)
-        return tokens
+        return [self._trimmed(*token) for token in tokens] if self.template.trim_offsets else tokens
+
+    def _parts(self, text, pattern):
+        """(part of the text, the special token that it is or None), in order."""
+        spaces, at = code_points("WHITE_SPACE"), 0
+        for match in pattern.finditer(text) if pattern else ():
+            start, end = match.span()
+            before, after = self.strips.get(match[0], (False, False))
+            while before and start > at and text[start - 1] in spaces:
+                start -= 1
+            while after and end < len(text) and text[end] in spaces:
+                end += 1
+            yield text[at:start], None
+            yield text[start:end], match[0]
+            at = end
+        yield text[at:], None
+
+    def _trimmed(self, i, start, end, word):
+        """The token with its offsets moved over its blanks, as far as they are blanks of the text."""
+        before, after = self._blanks[i].tolist()
+        start = min(start + before, end)
+        return i, start, max(end - after, start) if end >= after else end, word
+
+    @cached_property
+    def _blanks(self):
+        """(V, 2) int32: blanks at the start and at the end of each byte-level token."""
+        tokens = [token or "" for token in self._tokens]
+        counts = [(len(t) - len(t.lstrip("Ġ")), len(t) - len(t.rstrip("Ġ"))) for t in tokens]
+        return np.array(counts, np.int32)
 
     def segment_batch(self, texts, allowed_special=()):
         """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
@@ -199,6 +233,11 @@ class Tokenizer:
         usual = [" " if s else text for s, text in zip(special, texts, strict=True)] if special.any() else texts
         *columns, starts, plain = self._engine.segment(usual)
         segments = Segments(*columns, starts)
+        if self.template.trim_offsets:
+            blanks, offsets = self._blanks[segments.ids], segments.offsets
+            offsets[:, 0] = np.minimum(offsets[:, 0] + blanks[:, 0], offsets[:, 1])
+            trimmed = np.maximum(offsets[:, 1] - blanks[:, 1], offsets[:, 0])
+            offsets[:, 1] = np.where(offsets[:, 1] >= blanks[:, 1], trimmed, offsets[:, 1])
         rows = {b: self.segment(texts[b], allowed_special) for b in np.flatnonzero(plain | special).tolist()}
         return replace_rows(segments, rows) if rows else segments
 
@@ -313,7 +352,7 @@ class Tokenizer:
             raise ValueError(f"allowed_special: {sorted(unknown)} are no special tokens of this tokenizer")
         if not names:
             return None
-        return re.compile("(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + ")")
+        return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
     # Ids → text
 

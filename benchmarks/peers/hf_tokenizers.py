@@ -1,5 +1,6 @@
 """Hugging Face's tokenizers, in the peers' interpreter: what the tests and the benchmark ask it."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -87,6 +88,25 @@ def train(texts, vocab_size, min_frequency=2):
     )
     tokenizer.train_from_iterator(texts, trainer)
     return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+
+
+def train_bpe(texts, vocab_size, min_frequency=2, special_tokens=("<|endoftext|>",), path=None):
+    """{"vocab", "merges"} of byte-level BPE trained on the texts; written to `path` too."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(special_tokens),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if path is not None:
+        tokenizer.save(path)
+    model = json.loads(tokenizer.to_str())["model"]
+    return {"vocab": sorted(model["vocab"], key=model["vocab"].get), "merges": model["merges"]}
 
 
 def keep(name, texts):

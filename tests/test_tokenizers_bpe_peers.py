@@ -1,0 +1,152 @@
+"""Byte-level BPE equals Hugging Face's library and tiktoken: ids on real and made-up text, files both ways, merges."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_tokenizers_peers import DATA, _text_set, assert_equal, fuzz, needs_data
+
+import tokenizers
+from benchmarks.peers import Peer
+from benchmarks.tokenizers import stdlib_docstrings
+from tokenizers import BPE
+from tokenizers.bpe import byte_level, unspell
+from tokenizers.pretokenize import PATTERNS, kind_table
+
+pytestmark = pytest.mark.peers
+SETS = ["udhr2", "blns", "emoji", "bert_sample", "blingfire", "enwiki", "ja", "tatoeba"]
+
+
+@pytest.fixture(scope="module")
+def hf():
+    with Peer("hf_tokenizers") as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def tiktoken():
+    with Peer("tiktoken_bpe") as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def trained(hf, tmp_path_factory):
+    """(tokenizer, path of its tokenizer.json, path of its tokens as ranks) trained by the library on docstrings."""
+    folder = tmp_path_factory.mktemp("bpe")
+    path = folder / "tokenizer.json"
+    hf.call("train_bpe", texts=stdlib_docstrings(600_000), vocab_size=4000, path=str(path))
+    tok = tokenizers.load(path)
+    ranked(tok, "gpt2").save(folder / "ranks.tiktoken")
+    return tok, path, folder / "ranks.tiktoken"
+
+
+def ranked(tok, pattern):
+    """The same tokens by rank, as tiktoken has them."""
+    ordinary = sorted((i, token) for token, i in tok.vocab.items() if token not in tok.special_tokens)
+    return byte_level(BPE.from_ranks({unspell(token): rank for rank, (_, token) in enumerate(ordinary)}), pattern)
+
+
+def pattern_fuzz(count, seed):
+    """Strings of 1 to 30 characters of every kind that the patterns tell apart, and of blanks and contractions."""
+    rng, kinds = random.Random(seed), kind_table()
+    pools = [[chr(c) for c in np.flatnonzero(kinds == kind) if not 0xD800 <= c < 0xE000] for kind in np.unique(kinds)]
+    pools += [
+        list("'stmdlvreſSTMDLVRE"),
+        list(" \n\r\t\u3000\x85"),
+        list(" aA1.'/"),
+        ["'ll", "the", " a", "\r\n", "   "],
+    ]
+    texts = []
+    for _ in range(count):
+        some = rng.choices(pools, k=rng.randint(1, 4))
+        texts.append("".join(rng.choice(rng.choice(some)) for _ in range(rng.choice([1, 2, 3, 5, 10, 30]))))
+    return texts
+
+
+def assert_same_ids(peer, tok, path, pattern, texts):
+    theirs = peer.call("encode", path=str(path), pattern=pattern, texts=texts)
+    ours = tok.encode_batch(texts)
+    if not (np.array_equal(ours.starts, theirs["starts"]) and np.array_equal(ours.ids, theirs["ids"])):
+        rows = zip(texts, np.split(theirs["ids"], theirs["starts"][1:-1]), strict=True)
+        bad = next(text for text, row in rows if tok.encode(text).ids != row.tolist())
+        raise AssertionError(f"ids differ, first in {bad!a}")
+    print(f"{len(texts):,} texts, {len(ours.ids):,} ids: 0 different")
+
+
+@needs_data
+def test_bpe_ids_equal_golden_rows():
+    """GPT-2's own files: the recorded long texts and 18 recorded strings, there and back."""
+    tok = tokenizers.load(Path(DATA) / "tok_gpt2_bpe")
+    for name in ("tok_gpt2_bpe/golden_encoded_tokens.json", "tok_golden/gpt2_encoded_tokens.json"):
+        golden = json.loads((Path(DATA) / name).read_text("utf-8"))
+        encoding = tok.encode(golden["text"])
+        assert encoding.ids == golden["token_ids"] and encoding.tokens == golden["bpe_tokens"]
+        assert tok.decode(encoding.ids) == golden["text"]
+    rows = json.loads((Path(DATA) / "tok_golden" / "tokenizer_tests.json").read_text("utf-8"))["distilgpt2"]
+    for row in rows:
+        assert tok.encode(row["input"]).ids == row["encoded"]["input_ids"]
+    assert len(rows) == 18
+
+
+@pytest.fixture(scope="module")
+def roberta(tmp_path_factory):
+    """(our tokenizer, the file) of roberta-base."""
+    path = tmp_path_factory.mktemp("roberta") / "tokenizer.json"
+    path.write_bytes(gzip.decompress((Path(DATA) / "tok_hf_json" / "roberta-base.tokenizer.json.gz").read_bytes()))
+    return tokenizers.load(path), path
+
+
+@needs_data
+@pytest.mark.parametrize("name", SETS)
+def test_roberta_encodings_equal_the_library_on_text_sets(hf, roberta, name):
+    """Ids, offsets, words, types and masks, with control tokens in text honoured, as there."""
+    assert_equal(hf, *roberta, _text_set(Path(DATA), name))
+
+
+@needs_data
+def test_roberta_encodings_equal_the_library_on_fuzzed_strings(hf, roberta, tmp_path):
+    """20,000 strings; pairs and truncation among them; the file that we write gives the same there."""
+    tok, path = roberta
+    texts = [*pattern_fuzz(10_000, seed=1), *fuzz(10_000, seed=2), "<mask> a  <mask>\n<s><mask>", " </s> b"]
+    assert_equal(hf, tok, path, texts)
+    assert_equal(hf, tok, path, texts[:2000], texts[2000:4000])
+    for max_length in (4, 7, 12):
+        assert_equal(hf, tok, path, texts[:500], texts[500:1000], max_length)
+    tok.save(tmp_path / "ours.json")
+    assert_equal(hf, tok, tmp_path / "ours.json", texts[:5000])
+    rows = [tok.encode(text).ids for text in texts[:3000]]
+    assert [tok.decode(row) for row in rows] == hf.call("decode", path=str(path), rows=rows)
+
+
+@pytest.mark.parametrize("pattern", sorted(PATTERNS))
+def test_bpe_patterns_equal_the_library(hf, trained, tmp_path, pattern):
+    """Each pattern in a tokenizer.json that we wrote: 5,000 strings, and docstrings."""
+    tok = byte_level(trained[0].model, pattern, trained[0].special_tokens)
+    tok.save(tmp_path / "ours.json")
+    assert_equal(hf, tok, tmp_path / "ours.json", [*pattern_fuzz(5_000, seed=3), *stdlib_docstrings(200_000)])
+
+
+@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
+def test_bpe_ids_equal_tiktoken_on_fuzzed_strings(tiktoken, trained, pattern):
+    """20,000 strings for each pattern, and docstrings."""
+    texts = [*pattern_fuzz(10_000, seed=4), *fuzz(10_000, seed=5), *stdlib_docstrings(300_000)]
+    assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, texts)
+
+
+@needs_data
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
+def test_bpe_ids_equal_tiktoken_on_text_sets(tiktoken, trained, pattern, name):
+    """Texts in some 390 languages, naughty strings, emoji, articles."""
+    assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, _text_set(Path(DATA), name))
+
+
+def test_bpe_ids_equal_tiktoken_on_every_code_point(tiktoken, trained):
+    """Each code point between letters, blanks and digits: its class is the same there."""
+    points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000 and not 0xF0100 <= c < 0x10FF00]
+    texts = ["a".join(points[i : i + 64]) + " 1" + " ".join(points[i : i + 64]) for i in range(0, len(points), 64)]
+    for pattern in ("gpt2", "o200k"):
+        assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, texts)
