@@ -1,15 +1,17 @@
-"""Weights on disk: safetensors files, checksummed, and folders that a crash cannot leave half new."""
+"""Weights on disk: safetensors files, checksummed, and folders whose one true file a crash leaves old or new."""
 
 from __future__ import annotations
 
 import json
-import os
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from ann.files import atomic_write
 
 METADATA = "minibert"  # all facts as JSON under one key: safetensors writes several keys in random order
 
@@ -65,32 +67,22 @@ def checksum(tensor: np.ndarray) -> int:
 
 
 def save_folder(folder, files: dict[str, bytes]) -> None:
-    """Write files into one folder so that all are new or, after an error, all are old.
+    """Write files into a folder, made if need be. All contents are on the disk before the first name changes.
 
-    All contents go to temporary files first, where a full disk shows; only then are they renamed, one after the other.
+    The last file named is the first to take its place: with the truth in that one and copies before it, a crash at any
+    moment leaves the old or the new.
+    Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[tuple[Path, Path]] = []
     try:
-        for name, content in files.items():
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
-            written.append((temporary, folder / name))
-            with open(temporary, "wb") as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as renames:  # unwinds from the last to the first
+            for name, content in files.items():
+                file = renames.enter_context(atomic_write(folder / name))
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-        for temporary, target in written:
-            os.replace(temporary, target)
     except OSError as error:
-        for temporary, _ in written:
-            temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"nothing was saved: {error.strerror}", str(folder)) from error
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        raise OSError(error.errno, f"cannot be saved: {error.strerror}", str(folder)) from error
 
 
 TORCH_NAMES = {

@@ -33,7 +33,8 @@ class EncoderConfig:
 
     Units    width D, ffn F, heads H (D divisible by H), layers; positions: longest sequence, 0 for no position
              embeddings; segments: 2 in BERT, 0 for none; dropout: rate while training; eps: of the layer norms
-    Raises   ValueError: a size below 1, width not divisible by heads, or an unknown activation
+    Raises   ValueError: a size that is not whole or too small, width not divisible by heads, an unknown activation,
+             dropout outside [0, 1), or eps ≤ 0
     """
 
     vocab_size: int
@@ -50,9 +51,10 @@ class EncoderConfig:
     eps: float = 1e-12
 
     def __post_init__(self):
-        for name in ("vocab_size", "width", "layers", "heads", "ffn"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        check_sizes(self, 1, "vocab_size", "width", "layers", "heads", "ffn")
+        check_sizes(self, 0, "positions", "segments")
+        if not 0 <= self.dropout < 1 or not self.eps > 0:
+            raise ValueError(f"expected dropout in [0, 1) and eps above 0, got {self.dropout} and {self.eps}")
         if self.width % self.heads:
             raise ValueError(f"expected a width divisible by {self.heads} heads, got {self.width}")
         if self.activation not in ACTIVATIONS:
@@ -74,6 +76,14 @@ class EncoderConfig:
         if self.final_norm:
             shapes |= norm_shapes("encoder.norm", self.width)
         return shapes
+
+
+def check_sizes(config, least: int, *names: str) -> None:
+    """ValueError for a setting that is no whole number of at least `least`."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
 
 
 ORTHOGONAL = ("attention.self.value.weight", "attention.output.dense.weight", "projection.weight")

@@ -1,6 +1,7 @@
 """The encoder and the dual encoder: against the padded textbook form, and every gradient against differences."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import tiny_tokenizer
+from minibert import checkpoint
 from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig, encoder, initialize, orthogonal
 from minibert.losses import in_batch_cross_entropy
@@ -150,10 +152,14 @@ def test_parameters_load_names_every_misfit():
     ("changes", "message"),
     [
         ({"heads": 3}, "divisible by 3 heads, got 8"),
-        ({"layers": 0}, "layers of at least 1, got 0"),
+        ({"layers": 0}, "layers to be a whole number of at least 1, got 0"),
+        ({"layers": 2.0}, "layers to be a whole number of at least 1, got 2.0"),
+        ({"segments": -1}, "segments to be a whole number of at least 0, got -1"),
+        ({"dropout": 1.5}, r"dropout in \[0, 1\)"),
+        ({"temperature": 0.0}, "temperature above 0, got 0.0"),
         ({"activation": "tanh"}, "gelu, relu, got 'tanh'"),
         ({"max_length": 7}, "max_length in 2 … 6, got 7"),
-        ({"dim": 0}, "dim of at least 1"),
+        ({"dim": 0}, "dim to be a whole number of at least 1"),
     ],
 )
 def test_config_refuses_what_cannot_be_built(changes, message):
@@ -213,30 +219,47 @@ def test_dual_encoder_encode_keeps_order_and_shape(model):
 
 
 def test_dual_encoder_load_refuses_damage(model, tmp_path):
-    """Truncated or mixed files raise one CheckpointError that names the file."""
-    folder = tmp_path / "m"
-    model.save(folder)
-    weights = folder / "model.safetensors"
+    """A truncated, altered or foreign file raises one CheckpointError that names it."""
+    model.save(tmp_path)
+    weights = tmp_path / "model.safetensors"
     whole = weights.read_bytes()
     for cut in (0, 7, 100, len(whole) // 2, len(whole) - 1):
         weights.write_bytes(whole[:cut])
         with pytest.raises(CheckpointError, match=str(weights)):
-            DualEncoder.load(folder)
+            DualEncoder.load(tmp_path)
     weights.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
     with pytest.raises(CheckpointError, match="altered"):
-        DualEncoder.load(folder)
-    weights.write_bytes(whole)
-    other = DualEncoder.create(model.tokenizer, model.config, seed=5)
-    other.save(tmp_path / "other")
-    weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
-    DualEncoder.load(folder)  # the same configuration and tokenizer: the weights fit
-    config = folder / "config.json"
-    config.write_text(config.read_text().replace('"eps": 1e-12', '"eps": 1e-06'))
-    with pytest.raises(CheckpointError, match="not saved together"):
-        DualEncoder.load(folder)
-    config.write_text("{")
-    with pytest.raises(CheckpointError, match=r"config\.json: not a dual encoder's configuration"):
-        DualEncoder.load(folder)
+        DualEncoder.load(tmp_path)
+    for tensors, facts in (
+        ({"a": np.zeros(2)}, {}),
+        ({"a": np.zeros(2)}, {"config": model._config_json(), "tokenizer": model.tokenizer.to_json()}),
+        (dict(model.parameters), {"config": '{"model": "bert"}', "tokenizer": model.tokenizer.to_json()}),
+        (dict(model.parameters), {"config": model._config_json(), "tokenizer": "{}"}),
+    ):
+        checkpoint.save_file(weights, tensors, facts)
+        with pytest.raises(CheckpointError, match="not a dual encoder that `save` wrote"):
+            DualEncoder.load(tmp_path)
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
+def test_dual_encoder_save_killed_at_any_rename_leaves_old_or_new(model, tmp_path, monkeypatch, renames):
+    """Stopped before each change of a name: the model that loads is the old one or the new one, whole."""
+    new = DualEncoder.create(model.tokenizer, model.config, seed=9)
+    model.save(tmp_path)
+    replace, left = os.replace, iter(range(renames))
+
+    def stop(*names):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", stop)
+    try:
+        new.save(tmp_path)
+    except KeyboardInterrupt:
+        assert renames < 3
+    assert DualEncoder.load(tmp_path).fingerprint == (new if renames else model).fingerprint
+    assert len(list(tmp_path.iterdir())) == 3  # no litter
 
 
 def test_dual_encoder_create_refuses_a_small_vocabulary(model):

@@ -187,7 +187,7 @@ def test_checkpoint_full_disk_keeps_the_old_files(tmp_path):
     (tmp_path / "a").write_bytes(b"old a")
     (tmp_path / "b").write_bytes(b"old b")
     done = run_python(code, tmp_path)
-    assert "nothing was saved: File too large" in done.stdout, done.stderr
+    assert "cannot be saved: File too large" in done.stdout, done.stderr
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old a", "b": b"old b"}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .bpe import BPE as BPE
     from .files import TokenizerFileError as TokenizerFileError
+    from .files import from_json as from_json
     from .files import load as load
     from .normalize import BertNormalizer as BertNormalizer
     from .pretokenize import BertPreTokenizer as BertPreTokenizer
@@ -24,6 +25,7 @@ __project__ = "minibert"  # tells this package from Hugging Face's of the same n
 _HOME = {
     "BPE": "bpe",
     "TokenizerFileError": "files",
+    "from_json": "files",
     "load": "files",
     "BertNormalizer": "normalize",
     "BertPreTokenizer": "pretokenize",

@@ -28,6 +28,7 @@ from .template import bert_template
 from .tokenizer import Tokenizer
 from .wordpiece import SPECIAL_TOKENS, WordPiece, WordPieceDecoder
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a wrong document runs into
 NAMES = ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json")  # in a folder, the first that is there
 
 
@@ -63,9 +64,23 @@ def load(path, *, lowercase=None, pattern=None, special_tokens=None):
         if merges := bpe_files.merges_beside(path, document):
             return bpe_files.from_vocab_and_merges(document, merges)
         return _from_dict(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
-        raise TokenizerFileError(f"{path}: {reason}") from error
+    except UNREADABLE as error:
+        raise TokenizerFileError(f"{path}: {_reason(error)}") from error
+
+
+def from_json(text):
+    """Tokenizer from the text of a tokenizer.json, as `Tokenizer.to_json` gives it.
+
+    Raises   TokenizerFileError: what is wrong with it
+    """
+    try:
+        return _from_dict(json.loads(text))
+    except UNREADABLE as error:
+        raise TokenizerFileError(f"tokenizer.json as text: {_reason(error)}") from error
+
+
+def _reason(error):
+    return f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
 
 
 def save(tokenizer, path):

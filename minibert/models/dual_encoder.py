@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ import tokenizers
 from minibert import checkpoint
 from minibert.blocks import linear_shapes
 from minibert.checkpoint import CheckpointError
-from minibert.encoder import EncoderConfig, encoder, encoder_backward, initialize
+from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
 from minibert.ops import (
     l2_normalize,
@@ -33,6 +33,7 @@ from minibert.ops import (
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 
+MODEL = "model.safetensors"
 QUERY, DOCUMENT = "query.", "document."
 SEQUENCES_A_PASS = 64
 
@@ -53,11 +54,12 @@ class DualEncoderConfig(EncoderConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        check_sizes(self, 1, "dim", "max_length")
+        if not self.temperature > 0:
+            raise ValueError(f"expected a temperature above 0, got {self.temperature}")
         longest = self.positions or self.max_length
         if not 2 <= self.max_length <= longest:
             raise ValueError(f"expected a max_length in 2 … {longest}, got {self.max_length}")
-        if self.dim < 1:
-            raise ValueError(f"expected dim of at least 1, got {self.dim}")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -166,41 +168,37 @@ class DualEncoder:
         return float(loss), d
 
     def save(self, folder) -> None:
-        """Write config.json, tokenizer.json and model.safetensors; a failure leaves the old files.
+        """Write model.safetensors, which holds all, and copies of config.json and tokenizer.json for other readers.
 
-        Raises   OSError: the disk is full, or the folder cannot be written
+        Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
         """
-        weights = checkpoint.to_bytes(dict(self.parameters), {"fingerprint": self.fingerprint})
+        config, tokenizer = self._config_json(), self.tokenizer.to_json()
+        facts = {"config": config, "tokenizer": tokenizer}
         files = {
-            "config.json": self._config_json().encode(),
-            "tokenizer.json": self.tokenizer.to_json().encode(),
-            "model.safetensors": weights,
+            "config.json": config.encode(),
+            "tokenizer.json": tokenizer.encode(),
+            MODEL: checkpoint.to_bytes(dict(self.parameters), facts),
         }
         checkpoint.save_folder(folder, files)
 
     @classmethod
     def load(cls, folder) -> DualEncoder:
-        """Read what `save` wrote.
+        """Read the model.safetensors that `save` wrote; the copies beside it are not read.
 
-        Raises   FileNotFoundError; CheckpointError: a file is damaged, or the three do not belong together
+        Raises   FileNotFoundError; CheckpointError: truncated, altered, or another kind of model
         """
-        folder = Path(folder)
-        config = cls._read_config(folder / "config.json")
-        tokenizer = tokenizers.load(folder / "tokenizer.json")
-        tensors, metadata = checkpoint.load_file(folder / "model.safetensors")
-        parameters = Parameters(config.shapes)
+        path = Path(folder) / MODEL
+        tensors, facts = checkpoint.load_file(path)
         try:
+            settings = json.loads(facts["config"])
+            if settings.pop("model") != "dual_encoder":
+                raise ValueError("another kind of model")
+            config = DualEncoderConfig(**settings)
+            parameters = Parameters(config.shapes)
             parameters.load(tensors)
-        except ValueError as error:
-            raise CheckpointError(f"{folder / 'model.safetensors'}: {error}") from error
-        model = cls(tokenizer, config, parameters)
-        if "fingerprint" not in metadata:
-            raise CheckpointError(f"{folder / 'model.safetensors'}: has no fingerprint, so `save` did not write it")
-        if metadata["fingerprint"] != model.fingerprint:
-            raise CheckpointError(
-                f"{folder}: config.json, tokenizer.json and model.safetensors were not saved together"
-            )
-        return model
+            return cls(tokenizers.from_json(facts["tokenizer"]), config, parameters)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{path}: not a dual encoder that `save` wrote: {error}") from error
 
     def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         from tqdm import tqdm
@@ -218,16 +216,3 @@ class DualEncoder:
 
     def _config_json(self) -> str:
         return json.dumps({"model": "dual_encoder", **asdict(self.config)}, indent=2)
-
-    @staticmethod
-    def _read_config(path: Path) -> DualEncoderConfig:
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(settings, dict) or settings.pop("model", None) != "dual_encoder":
-                raise ValueError('expected "model": "dual_encoder"')
-            unknown = set(settings) - {field.name for field in fields(DualEncoderConfig)}
-            if unknown:
-                raise ValueError(f"unknown settings {', '.join(sorted(unknown))}")
-            return DualEncoderConfig(**settings)
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a dual encoder's configuration: {error}") from error
