@@ -15,10 +15,11 @@ def in_batch_cross_entropy(queries: np.ndarray, documents: np.ndarray, temperatu
     Source   van den Oord 2018 (arXiv:1807.03748) eq. 4; also InfoNCE, MultipleNegativesRanking, in-batch negatives
     Shapes   queries (B, D), documents (N, D), N ≥ B: rows from B on are further negatives → loss ()
     Units    temperature > 0, no unit; sentence-transformers' scale is 1 / temperature
-    Raises   ValueError: fewer documents than queries, a single document (nothing to tell it from), or temperature ≤ 0
+    Raises   ValueError: no query, fewer documents than queries, a single document (nothing to tell it from), or
+             temperature ≤ 0
     """
-    if len(documents) < len(queries) or len(documents) < 2:
-        raise ValueError(f"expected at least 2 documents, one a query, got {len(documents)} for {len(queries)} queries")
+    if not 1 <= len(queries) <= len(documents) or len(documents) < 2:
+        raise ValueError(f"expected queries, and at least 2 documents, got {len(queries)} and {len(documents)}")
     if not temperature > 0:
         raise ValueError(f"expected a temperature above 0, got {temperature}")
     scores, scores_cache = similarity(queries, documents)

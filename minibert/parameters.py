@@ -57,20 +57,22 @@ class Parameters(Mapping):
         return Parameters(self.shapes, self.flat.astype(dtype))
 
     def load(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Copy every tensor in; names and shapes must be exactly these.
+        """Copy every tensor in; names and shapes must be exactly these. After an error nothing is copied.
 
-        Raises   ValueError: names the missing, the unexpected and the wrongly shaped tensors
+        Raises   ValueError: names the missing, the unexpected, the wrongly shaped, and those not finite or not real
         """
         wrong = [f"missing {name}" for name in self.shapes if name not in tensors]
-        wrong += [f"unexpected {name}" for name in tensors if name not in self.shapes]
-        wrong += [
-            f"{name}: expected shape {self.shapes[name]}, got {tensor.shape}"
-            for name, tensor in tensors.items()
-            if name in self.shapes and tuple(tensor.shape) != tuple(self.shapes[name])
-        ]
-        if wrong:
-            raise ValueError("the tensors do not fit the model: " + "; ".join(wrong))
         for name, tensor in tensors.items():
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"the tensors do not fit the model: {name} holds NaN or infinity")
+            if name not in self.shapes:
+                wrong.append(f"unexpected {name}")
+            elif tuple(tensor.shape) != tuple(self.shapes[name]):
+                wrong.append(f"{name}: expected shape {self.shapes[name]}, got {tensor.shape}")
+            elif not np.issubdtype(tensor.dtype, np.floating):
+                wrong.append(f"{name}: expected floating-point numbers, got {tensor.dtype}")
+            elif not np.isfinite(tensor).all():
+                wrong.append(f"{name} holds NaN or infinity")
+        if wrong:
+            more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise ValueError("the tensors do not fit the model: " + "; ".join(wrong[:3]) + more)
+        for name, tensor in tensors.items():
             self[name][...] = tensor

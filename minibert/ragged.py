@@ -24,6 +24,8 @@ class Ragged:
     starts: np.ndarray
 
     def __post_init__(self):
+        if self.starts[0] != 0:
+            raise ValueError(f"expected starts to begin at 0, got {self.starts[0]}")
         empty = np.flatnonzero(np.diff(self.starts) <= 0)
         if len(empty):
             raise ValueError(f"expected at least one token in every sequence, got none in sequence {empty[0]}")
@@ -55,7 +57,8 @@ class Ragged:
     @cached_property
     def runs(self) -> list[tuple[slice, int, int]]:
         """Neighbouring sequences of one length as (their rows, count, length)."""
-        bounds = np.concatenate(([0], np.flatnonzero(np.diff(self.lengths)) + 1, [len(self)]))
+        changes = np.flatnonzero(np.diff(self.lengths)) + 1
+        bounds = np.concatenate(([0], changes, [len(self)])) if len(self) else np.zeros(1, int)
         return [
             (slice(int(self.starts[a]), int(self.starts[b])), int(b - a), int(self.lengths[a]))
             for a, b in zip(bounds[:-1], bounds[1:], strict=True)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import HashEncoder
 from minibert import demo, stdlib_corpus
+from minibert.retrieval import Store
 from minibert.stdlib_corpus import Docstring
 
 SOURCE = '''
@@ -92,11 +94,25 @@ def small(monkeypatch):
 def test_demo_runs_twice_to_the_same_metrics(small, tmp_path, capfd):
     """The whole path, the second process included; the printed metrics are equal, the answers are."""
     outputs = []
-    for run in "ab":
-        assert demo.main(tmp_path / run, seed=3, progress=False) == 0
+    for _ in range(2):  # the second run replaces the store of the first
+        assert demo.main(tmp_path, seed=3, progress=False) == 0
         outputs.append(capfd.readouterr().out)
     metrics = [[line[:48] for line in out.splitlines() if line.startswith(("trained", "untrained"))] for out in outputs]
     assert len(metrics[0]) == 3 and metrics[0] == metrics[1]
     answers = [out.split("second process\n")[1].split("\nstage")[0] for out in outputs]
     assert "What is an address header?" in answers[0]
     assert answers[0].split("MRR")[0] == answers[1].split("MRR")[0]
+
+
+@pytest.mark.parametrize("own", ["folder", "store"])
+def test_demo_removes_no_store_but_its_own(tmp_path, own):
+    """A folder or store of the user's in the demo's place is refused, and stays."""
+    (tmp_path / "store").mkdir()
+    precious = tmp_path / "store" / "precious.txt"
+    precious.write_text("mine")
+    if own == "store":
+        with Store.open(tmp_path / "store", HashEncoder()) as store:
+            store.add([{"id": "a", "text": "mine too"}])
+    with pytest.raises(ValueError, match="store"):
+        demo.main(tmp_path, progress=False)
+    assert precious.read_text() == "mine"

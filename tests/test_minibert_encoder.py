@@ -142,10 +142,13 @@ def test_parameters_are_views_of_one_vector():
 def test_parameters_load_names_every_misfit():
     """Missing, unexpected, wrongly shaped and not finite tensors are named."""
     p = Parameters({"a": (2,), "b": (3, 1)})
-    with pytest.raises(ValueError, match=r"missing a; unexpected c; b: expected shape \(3, 1\), got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"missing a; b: expected shape \(3, 1\), got \(1, 3\); unexpected c"):
         p.load({"b": np.zeros((1, 3)), "c": np.zeros(1)})
-    with pytest.raises(ValueError, match="a holds NaN"):
-        p.load({"a": np.array([0, np.nan]), "b": np.zeros((3, 1))})
+    with pytest.raises(ValueError, match="b holds NaN"):
+        p.load({"a": np.ones(2), "b": np.full((3, 1), np.nan)})
+    with pytest.raises(ValueError, match="a: expected floating-point numbers, got int64"):
+        p.load({"a": np.ones(2, np.int64), "b": np.ones((3, 1))})
+    assert (p.flat == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -177,13 +180,16 @@ def test_encoder_refuses_long_sequences_and_foreign_ids():
         encoder(p, BERT_LIKE, Ragged.from_sequences([[1, 2, 11]]))
     with pytest.raises(ValueError, match="none in sequence 1"):
         Ragged.from_sequences([[1], [], [2]])
+    with pytest.raises(ValueError, match="starts to begin at 0, got 1"):
+        Ragged(np.ones(3, int), np.zeros(3, int), np.array([1, 3]))
 
 
 def test_in_batch_cross_entropy_refuses_a_batch_without_negatives():
     """One pair has nothing to be told from."""
     one = np.zeros((1, 4))
-    with pytest.raises(ValueError, match="at least 2 documents"):
-        in_batch_cross_entropy(one, one)
+    for queries in (one, one[:0]):
+        with pytest.raises(ValueError, match="at least 2 documents"):
+            in_batch_cross_entropy(queries, queries)
     with pytest.raises(ValueError, match="temperature above 0, got 0"):
         in_batch_cross_entropy(np.zeros((2, 4)), np.zeros((2, 4)), 0)
 
@@ -213,6 +219,8 @@ def test_dual_encoder_encode_keeps_order_and_shape(model):
     vectors = model.encode_query(texts)
     for i in (0, 1, 149):
         np.testing.assert_allclose(vectors[i], model.encode_query([texts[i]])[0], atol=1e-5)
+    with pytest.raises(TypeError, match="list of texts, got a str"):
+        model.encode_query("the cat")
     empty = model.encode_document([])
     assert empty.shape == (0, model.dim) and empty.dtype == np.float32
     np.testing.assert_array_equal(model.encode_document(texts), vectors)

@@ -133,6 +133,14 @@ def test_l2_normalize_gives_unit_rows_and_leaves_zero():
     np.testing.assert_allclose(y, [[0.6, 0.8], [0, 0]])
 
 
+def test_l2_normalize_and_relu_backward_at_their_corners():
+    """Below eps the divisor is constant; at 0 the rectifier's slope is 0."""
+    dy = np.array([[1.0, 2.0]])
+    _, cache = ops.l2_normalize(np.array([[3e-13, 4e-13]]), eps=1e-12)
+    np.testing.assert_allclose(ops.l2_normalize_backward(dy, cache), dy / 1e-12)
+    assert ops.relu_backward(np.array([1.0, 1.0, 1.0]), np.array([-1.0, 0.0, 1.0])).tolist() == [0, 0, 1]
+
+
 def test_cross_entropy_of_the_course_table():
     """The course's 4 × 4 scores: the loss by its formula, and the gradient (softmax − identity) / 4."""
     scores = np.array(

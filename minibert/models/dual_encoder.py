@@ -203,8 +203,11 @@ class DualEncoder:
     def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         from tqdm import tqdm
 
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, got a str")
+        texts = list(texts)
         vectors = np.empty((len(texts), self.dim), np.float32)
-        if not len(texts):
+        if not texts:
             return vectors
         batch = self.tokenize(texts, on_truncate)
         p = self.parameters.sub(side)
