@@ -12,6 +12,7 @@ from oracles import bpe as oracle
 from strategies import merge_tables, pattern_texts
 from tokenizers import BPE, bpe_kernel
 from tokenizers.bpe import ALPHABET, byte_level, spell, to_bytes, unspell
+from tokenizers.learn import learn_merges
 from tokenizers.pretokenize import PATTERNS
 
 WORDS = st.text("aab é", max_size=14)
@@ -177,3 +178,89 @@ def test_bpe_alphabet_is_reversible(data):
     """256 printable characters, none a blank, one for each byte."""
     assert unspell(spell(data)) == data and len(set(ALPHABET.values())) == 256
     assert all(c.isprintable() and not c.isspace() for c in ALPHABET.values()) and unspell("中") is None
+
+
+# Training
+
+
+CORPORA = st.dictionaries(st.text("abcé", min_size=1, max_size=9), st.integers(1, 4), min_size=1, max_size=12)
+
+
+@pytest.mark.kernels
+@given(CORPORA, st.integers(0, 30), st.integers(1, 4))
+@example({"aaaaa": 2, "aaab": 1, "baa": 3}, 9, 1)
+def test_bpe_training_equals_counting_anew(words, more, min_frequency):
+    """Incremental counts and a heap choose what a full recount before each join chooses."""
+    texts = [f"{word}\n" for word, n in words.items() for _ in range(n)]
+    tok = BPE.train(texts, vocab_size=256 + more, min_frequency=min_frequency, special_tokens=())
+    spelled = {spell(to_bytes(word)): n for word, n in words.items()}
+    tokens, merges = oracle.train(spelled, sorted(ALPHABET.values()), 256 + more, min_frequency)
+    assert tok.model.merges == merges and list(tok.vocab) == tokens
+
+
+def test_bpe_training_wikipedia_example():
+    """aaabdaaabac: aa stands there 4 times, then aaa and ab twice: aa has the larger id, so ab; then aa + ab."""
+    tok = BPE.train(["aaabdaaabac"], vocab_size=259, special_tokens=())
+    assert tok.model.merges == [("a", "a"), ("a", "b"), ("aa", "ab")]
+    assert tok.encode("aaabdaaabac").tokens == ["aaab", "d", "aaab", "a", "c"]
+
+
+@given(st.lists(pattern_texts(), min_size=1, max_size=4), names)
+def test_bpe_training_is_deterministic_and_lossless(texts, pattern):
+    """The same texts give the same file, from a list or a generator; every text comes back."""
+    texts = [*texts, "plain"]
+    tok = BPE.train(texts, vocab_size=300, pattern=pattern, min_frequency=1)
+    assert BPE.train(iter(texts), vocab_size=300, pattern=pattern, min_frequency=1).to_json() == tok.to_json()
+    assert [tok.decode(tok.encode(text).ids) for text in texts] == texts
+
+
+def test_bpe_training_reads_blocks_of_any_size(monkeypatch):
+    """Pieces are counted a block at a time; where blocks end changes nothing."""
+    texts = ["the cat's  hat\n", "", "the bat", " that's it"] * 3
+    whole = BPE.train(texts, vocab_size=280).to_json()
+    monkeypatch.setattr("tokenizers.bpe_kernel.BLOCK", 10)
+    assert BPE.train(texts, vocab_size=280).to_json() == whole
+
+
+def test_learning_counts_beyond_32_bits():
+    """A pair that stands together 2^40 times goes before one of 2^31 + 1, whatever their ids."""
+    tokens, symbols = list("abc"), np.array([0, 1, 1, 2])
+    merges = learn_merges(symbols, np.array([0, 2, 4]), np.array([2**31 + 1, 2**40]), tokens, 5, 2, str.__add__)
+    assert merges == [(1, 2), (0, 1)] and tokens == ["a", "b", "c", "bc", "ab"]
+
+
+def test_learning_joins_a_token_made_before():
+    """a + bc and ab + c make one token: the id is used again, both joins are kept."""
+    tokens, symbols = ["a", "ab", "bc", "c"], np.array([0, 2, 1, 3])
+    merges = learn_merges(symbols, np.array([0, 2, 4]), np.array([3, 2]), tokens, 9, 1, str.__add__)
+    assert merges == [(0, 2), (1, 3)] and tokens == ["a", "ab", "bc", "c", "abc"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "empty or holds no text"),
+        (["", ""], {}, ValueError, "empty or holds no text"),
+        (["a", None], {}, TypeError, r"texts\[1\]: expected str, got NoneType"),
+        (["a", b"b"], {}, TypeError, r"texts\[1\]: expected str, got bytes"),
+        ("a single str", {}, TypeError, "expected an iterable of str, got str"),
+        (None, {}, TypeError, "expected an iterable of str, got NoneType"),
+        (["a"], {"vocab_size": 256}, ValueError, "vocab_size 256 is too small: special tokens and 256 bytes need 257"),
+        (["a"], {"vocab_size": 1 << 22}, ValueError, "vocab_size: expected at most"),
+        (["a"], {"pattern": "bert"}, ValueError, "pattern: expected one of"),
+        (["a"], {"special_tokens": ["a"]}, ValueError, "lacks 1 of the 256 bytes"),
+        (["ab ab"], {"special_tokens": ["ab"]}, ValueError, "merge 'a' 'b': not all"),
+    ],
+)
+def test_bpe_training_refuses_bad_corpora(texts, options, error, message):
+    """Nothing to learn from, not text, no room for the bytes, control tokens that text would make."""
+    with pytest.raises(error, match=message):
+        BPE.train(texts, **{"vocab_size": 300, **options})
+
+
+def test_bpe_training_shows_progress_when_asked(capsys):
+    """Two bars on stderr, none by default."""
+    BPE.train(["a b ab ab"], vocab_size=300)
+    assert capsys.readouterr().err == ""
+    BPE.train(["a b ab ab"], vocab_size=300, progress=True)
+    assert "reading" in (shown := capsys.readouterr().err) and "joining" in shown

@@ -150,3 +150,16 @@ def test_bpe_ids_equal_tiktoken_on_every_code_point(tiktoken, trained):
     texts = ["a".join(points[i : i + 64]) + " 1" + " ".join(points[i : i + 64]) for i in range(0, len(points), 64)]
     for pattern in ("gpt2", "o200k"):
         assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, texts)
+
+
+def test_bpe_training_gives_the_merges_of_the_library(hf):
+    """Docstrings at two sizes, and 150 corpora of chance over few letters, where ties and runs abound."""
+    rng, corpora = random.Random(6), [(stdlib_docstrings(600_000), size, 2) for size in (600, 6000)]
+    for _ in range(150):
+        letters = rng.choice(["a", "ab", "abc", "abcdefgh", "aé中"])
+        words = ("".join(rng.choices(letters, k=rng.randint(1, rng.choice([3, 8, 20])))) for _ in range(40))
+        corpora.append(([" ".join(words)], 400, 1))
+    for texts, size, min_frequency in corpora:
+        theirs = hf.call("train_bpe", texts=texts, vocab_size=size, min_frequency=min_frequency)
+        ours = BPE.train(texts, vocab_size=size, min_frequency=min_frequency)
+        assert [list(pair) for pair in ours.model.merges] == theirs["merges"] and list(ours.vocab) == theirs["vocab"]

@@ -7,6 +7,8 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from .normalize import Identity
 from .pretokenize import PatternPreTokenizer
 from .template import Template
@@ -89,6 +91,45 @@ class BPE:
         merges = [(names[left], names[right]) for left, right, _ in splits]
         by_rank = [rank for _, _, rank in splits]
         return cls(vocab, merges, by_rank, ignore_merges=True, special_tokens=special_tokens)
+
+    @staticmethod
+    def train(
+        texts,
+        vocab_size=32_000,
+        *,
+        pattern="gpt2",
+        min_frequency=2,
+        special_tokens=("<|endoftext|>",),
+        progress=False,
+    ):
+        """A byte-level tokenizer whose merges are learned from an iterable of texts.
+
+        Ids: the special tokens; the 256 bytes in the order of their printable characters; then joined tokens in the
+        order of joining: always the most frequent pair, ties to the smaller ids, until `vocab_size` is reached or no
+        pair occurs `min_frequency` times.
+
+        Source   Sennrich 2016 algorithm 1; Hugging Face's BpeTrainer for the ids and ties, the same merges
+        Raises   TypeError: a text is not a str; ValueError: no text, vocab_size below specials and bytes, or a special
+                 token that is a byte's or that the corpus itself makes
+        Differs  where two pairs make one token, Hugging Face's trainer may join the same pair twice; here all at once
+        """
+        from .bpe_kernel import count_pieces
+        from .learn import learn_merges
+
+        tokens = list(dict.fromkeys([*special_tokens, *sorted(ALPHABET.values())]))
+        if len(tokens) > vocab_size:
+            raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and 256 bytes need {len(tokens)}")
+        pieces = count_pieces(texts, PatternPreTokenizer(pattern), progress)
+        if not pieces:
+            raise ValueError("cannot train on this corpus: it is empty or holds no text")
+        ids = {token: i for i, token in enumerate(tokens)}
+        encoded = [to_bytes(piece) for piece in pieces]
+        symbols = np.array([ids[ALPHABET[byte]] for byte in range(BYTES)])[np.frombuffer(b"".join(encoded), np.uint8)]
+        starts, counts = np.cumsum([0, *map(len, encoded)]), np.fromiter(pieces.values(), np.int64, len(pieces))
+        merges = learn_merges(symbols, starts, counts, tokens, vocab_size, min_frequency, str.__add__, progress)
+        vocab = {token: i for i, token in enumerate(tokens)}
+        pairs = [(tokens[left], tokens[right]) for left, right in merges]
+        return byte_level(BPE(vocab, pairs, special_tokens=special_tokens), pattern, special_tokens)
 
     def match(self, word):
         """[(id, start, end)] of one piece of text; a token that ends inside a character spans the whole of it."""

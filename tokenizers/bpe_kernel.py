@@ -5,6 +5,8 @@ all neighbours beside them; in long ones a heap gives the next merge, so time gr
 letters are no trap.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from ._jit import kernel
 from .bpe import unspell
 from .engine import (
+    BLOCK,
     CHUNK_FACTOR,
     CHUNK_MASK,
     LONGEST_CACHED,
@@ -23,6 +26,7 @@ from .engine import (
     recall_chunk,
     remember_chunk,
 )
+from .learn import show_progress
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
 from .trie import CODE_MASK, build_trie, child, find_edge
@@ -249,6 +253,44 @@ def segment_block(codes, text_starts, pattern, kinds, merges, cache, scratch, ou
                 word += 1
         row_ends[b] = at
     return at
+
+
+@kernel
+def piece_ends(codes, text_starts, pattern, kinds, ends):
+    """Ends of all pieces of all texts; returns their number."""
+    n = 0
+    for b in range(len(text_starts) - 1):
+        i, stop = int(text_starts[b]), int(text_starts[b + 1])
+        while i < stop:
+            i = int(piece_end(pattern, kinds, codes, i, stop))
+            ends[n] = i
+            n += 1
+    return n
+
+
+def count_pieces(texts, pretokenizer, progress=False):
+    """Counter of the pieces of an iterable of texts, which are read a block at a time."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
+    pieces, block, size = Counter(), [], 0
+    for i, text in enumerate(show_progress(texts, progress, "reading", "text")):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}]: expected str, got {type(text).__name__}")
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK:
+            _count_block(block, pretokenizer, pieces)
+            block, size = [], 0
+    _count_block(block, pretokenizer, pieces)
+    return pieces
+
+
+def _count_block(texts, pretokenizer, pieces):
+    (codes, starts), together = code_array(texts), "".join(texts)
+    ends = np.empty(len(codes), np.int64)
+    n = piece_ends(codes, starts, PATTERN_NUMBERS[pretokenizer.pattern], kind_table(), ends)
+    ends = ends[:n].tolist()
+    pieces.update(map(together.__getitem__, map(slice, [0, *ends[:-1]], ends)))
 
 
 class BPEEngine(Engine):

@@ -4,11 +4,14 @@ Training joins, over and over, the pair of neighbouring pieces that stands toget
 encoding there is no list of merges to replay: the vocabulary alone decides how a word is cut.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 
+import numpy as np
+
+from .engine import code_array
+from .learn import learn_merges, show_progress
 from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
 
@@ -131,7 +134,7 @@ def count_words(texts, normalizer, pretokenizer, progress=False):
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
     runs, words = Counter(), Counter()
-    for i, text in enumerate(_progress(texts, progress, "reading", "text")):
+    for i, text in enumerate(show_progress(texts, progress, "reading", "text")):
         if not isinstance(text, str):
             raise TypeError(f"texts[{i}]: expected str, got {type(text).__name__}")
         runs.update(text.replace("\n", " ").replace("\t", " ").split(" "))
@@ -143,74 +146,17 @@ def count_words(texts, normalizer, pretokenizer, progress=False):
 
 
 def learn_pieces(words, tokens, vocab_size, min_frequency, prefix, progress=False):
-    """Append to `tokens`, which holds the alphabet, the joined pieces of a Counter of words.
-
-    Only words that hold the joined pair are counted again, and a heap gives the next pair: its entries may be too
-    high, never too low, and a stale one goes back with its true count.
-    """
-    ids = {token: i for i, token in enumerate(tokens)}
-    cut = [([ids[word[0]], *(ids[prefix + c] for c in word[1:])], n) for word, n in words.items()]
-    pairs, where = defaultdict(int), defaultdict(set)
-    for w, (pieces, n) in enumerate(cut):
-        for pair in zip(pieces, pieces[1:], strict=False):
-            pairs[pair] += n
-            where[pair].add(w)
-    heap = [(-n, pair) for pair, n in pairs.items()]
-    heapify(heap)
-    bar = _progress(range(vocab_size - len(tokens)), progress, "joining", "piece")
-    remaining = iter(bar)
-    while len(tokens) < vocab_size and heap:
-        n, pair = heappop(heap)
-        if -n < min_frequency:
-            break
-        if -n != pairs[pair]:
-            heappush(heap, (-pairs[pair], pair))
-            continue
-        left, right = tokens[pair[0]], tokens[pair[1]]
-        joined = left + right[len(prefix) :]
-        if joined not in ids:  # another pair may have made the same piece before
-            ids[joined] = len(tokens)
-            tokens.append(joined)
-            next(remaining, None)
-        for changed in _join_everywhere(pair, ids[joined], cut, pairs, where):
-            heappush(heap, (-pairs[changed], changed))
-    if progress:
-        bar.close()
-
-
-def _join_everywhere(pair, joined, cut, pairs, where):
-    """Join a pair in all words, keeping counts and places right; returns the pairs that grew."""
-    grown = set()
-    for w in where.pop(pair):
-        pieces, n = cut[w]
-        for old in zip(pieces, pieces[1:], strict=False):
-            pairs[old] -= n
-        pieces = join(pieces, pair, joined)
-        for new in zip(pieces, pieces[1:], strict=False):
-            pairs[new] += n
-            if joined in new:
-                where[new].add(w)
-                grown.add(new)
-        cut[w] = pieces, n
-    return grown
-
-
-def join(pieces, pair, joined):
-    """[a, b, a, b, c] → [ab, ab, c]."""
-    out, i = [], 0
-    while i < len(pieces):
-        if i + 1 < len(pieces) and (pieces[i], pieces[i + 1]) == pair:
-            out.append(joined)
-            i += 2
-        else:
-            out.append(pieces[i])
-            i += 1
-    return out
-
-
-def _progress(items, shown, name, unit):
-    if not shown:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, desc=name, unit=f" {unit}s")
+    """Append to `tokens`, which holds the alphabet, the joined pieces of a Counter of words."""
+    codes, starts = code_array(list(words))
+    first, inside = np.full((2, 0x110000), -1, np.int32)
+    for i, token in enumerate(tokens):
+        if len(token) == 1:
+            first[ord(token)] = i
+        elif len(token) == len(prefix) + 1 and token.startswith(prefix):
+            inside[ord(token[-1])] = i
+    symbols = inside[codes]
+    symbols[starts[:-1]] = first[codes[starts[:-1]]]
+    counts = np.fromiter(words.values(), np.int64, len(words))
+    learn_merges(
+        symbols, starts, counts, tokens, vocab_size, min_frequency, lambda a, b: a + b[len(prefix) :], progress
+    )
