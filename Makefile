@@ -30,7 +30,7 @@ test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compar
 	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m pytest -q -m peers
 
 bench: .venv/run.stamp .venv-peers/done.stamp ## Measure against the libraries: make bench NAME="ann tokenizers"
-	for name in $(NAME); do MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $$name || exit; done
+	for name in $(NAME); do OPENBLAS_NUM_THREADS=1 MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $$name || exit; done
 
 lint: .venv/lint.stamp ## Check style and format with ruff
 	$(PY) -m ruff check .

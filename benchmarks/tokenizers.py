@@ -1,12 +1,14 @@
-"""WordPiece against Hugging Face's library: one thread, the same ids checked first, alternating medians.
+"""WordPiece and byte-level BPE against Hugging Face's library and tiktoken: one thread, alternating medians.
+
+The same ids are checked first.
 
 python -m benchmarks tokenizers [FILE …]: text files, one document a paragraph; by default, the docstrings of the
 standard library. Every second document fills the cache, the others are timed: text never seen, as in steady use.
 """
 
 import argparse
-import ast
-import sysconfig
+import functools
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -16,30 +18,22 @@ import numpy as np
 import tokenizers
 from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
+from minibert.stdlib_corpus import docstrings
+from tokenizers.bpe import BPE, byte_level, unspell
 
 MAX_LENGTH = 256
 
 
+@functools.cache
+def _all_docstrings():
+    return [doc.text for doc in docstrings()]
+
+
 def stdlib_docstrings(limit=None):
     """Docstrings of the running interpreter's standard library, in the order of its files; `limit` characters or so."""
-    texts, size = [], 0
-    for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
-        if "site-packages" in path.parts or "test" in path.parts:
-            continue
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):  # some files are broken on purpose, as test data
-            continue
-        found = (ast.get_docstring(node) for node in ast.walk(tree) if hasattr(node, "body") and _may_have(node))
-        texts += [text for text in found if text]
-        size = sum(map(len, texts)) if limit else 0
-        if limit and size >= limit:
-            break
-    return texts
-
-
-def _may_have(node):
-    return isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+    texts = _all_docstrings()
+    ends = itertools.accumulate(map(len, texts))
+    return [text for text, end in zip(texts, ends, strict=True) if limit is None or end < limit]
 
 
 def read_documents(paths):
@@ -52,45 +46,72 @@ def same_ids(ours, theirs, what):
         raise SystemExit(f"{what}: different ids, nothing to time")
 
 
+def fresh(tokenizer, seen, run):
+    """A timed run whose cache was filled from other texts."""
+
+    def timed():
+        tokenizer.forget()
+        tokenizer.encode_batch(seen)
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return timed
+
+
+def row(name, what, result, texts):
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    return [name, what, megabytes / result.ours, megabytes / result.theirs, result.ratio]
+
+
 def encode_rows(name, tokenizer, peer, path, texts, rounds):
-    """Table rows: ids only, ids with offsets, and padded arrays."""
+    """Table rows: ids only, ids with offsets, and, where there is a token to pad with, padded arrays."""
     seen, unseen = texts[::2], texts[1::2]
     peer.call("load", path=path)
     same_ids(tokenizer.encode_batch(unseen).ids, peer.call("encode", path=path, texts=unseen)["ids"], name)
     peer.call("keep", name="unseen", texts=unseen)
-
-    def fresh(run):
-        def timed():
-            tokenizer.forget()
-            tokenizer.encode_batch(seen)
-            start = time.perf_counter()
-            run()
-            return time.perf_counter() - start
-
-        return timed
-
-    megabytes = sum(len(text.encode()) for text in unseen) / 1e6
-    ids = fresh(lambda: tokenizer.encode_batch(unseen).ids)
-    offsets = fresh(lambda: tokenizer.encode_batch(unseen).offsets)
-    padded = fresh(lambda: tokenizer(unseen, max_length=MAX_LENGTH))
     cases = [
-        ("ids (theirs: encode_batch_fast)", ids, "encode_kept", {}),
-        ("ids and offsets (theirs: encode_batch)", offsets, "encode_kept_offsets", {}),
-        (f"padded, cut at {MAX_LENGTH}, as NumPy arrays", padded, "encode_kept_padded", {"max_length": MAX_LENGTH}),
+        ("ids (theirs: encode_batch_fast)", lambda: tokenizer.encode_batch(unseen).ids, "encode_kept", {}),
+        (
+            "ids and offsets (theirs: encode_batch)",
+            lambda: tokenizer.encode_batch(unseen).offsets,
+            "encode_kept_offsets",
+            {},
+        ),
     ]
-    for what, ours, function, more in cases:
-        result = compare(ours, peer.timed(function, path=path, name="unseen", **more), rounds)
-        yield [name, what, megabytes / result.ours, megabytes / result.theirs, result.ratio]
+    if "[PAD]" in tokenizer.special_tokens:
+        padded, cut = lambda: tokenizer(unseen, max_length=MAX_LENGTH), {"max_length": MAX_LENGTH}
+        cases.append((f"padded, cut at {MAX_LENGTH}, as NumPy arrays", padded, "encode_kept_padded", cut))
+    for what, run, function, more in cases:
+        theirs = peer.timed(function, path=path, name="unseen", **more)
+        yield row(name, what, compare(fresh(tokenizer, seen, run), theirs, rounds), unseen)
 
 
-def training_row(peer, texts, rounds):
-    megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    ours = compare(
-        lambda: tokenizers.WordPiece.train(texts, vocab_size=8000) and None,
-        peer.timed("train", texts=texts, vocab_size=8000),
-        rounds,
+def rank_rows(trained, folder, texts, rounds):
+    """Table rows: the same tokens by rank, against tiktoken, with the patterns that both know."""
+    seen, unseen = texts[::2], texts[1::2]
+    ordinary = sorted((i, token) for token, i in trained.vocab.items() if token not in trained.special_tokens)
+    model, path = (
+        BPE.from_ranks({unspell(token): rank for rank, (_, token) in enumerate(ordinary)}),
+        f"{folder}/x.tiktoken",
     )
-    return ["8,000 tokens", "training", megabytes / ours.ours, megabytes / ours.theirs, ours.ratio]
+    byte_level(model).save(path)
+    with Peer("tiktoken_bpe") as peer:
+        peer.call("keep", name="unseen", texts=unseen)
+        for pattern in ("gpt2", "cl100k", "o200k"):
+            tokenizer = byte_level(model, pattern)
+            theirs = peer.call("encode", path=path, pattern=pattern, texts=unseen)["ids"]
+            same_ids(tokenizer.encode_batch(unseen).ids, theirs, pattern)
+            ours = fresh(tokenizer, seen, lambda tokenizer=tokenizer: tokenizer.encode_batch(unseen).ids)
+            result = compare(ours, peer.timed("encode_kept", path=path, pattern=pattern, name="unseen"), rounds)
+            yield row(f"byte BPE {len(ordinary):,}, {pattern}", "ids (theirs: tiktoken)", result, unseen)
+
+
+def training_rows(peer, texts, rounds):
+    for kind, function in ((tokenizers.WordPiece, "train"), (tokenizers.BPE, "train_bpe")):
+        ours = functools.partial(kind.train, texts, vocab_size=8000)
+        result = compare(lambda ours=ours: ours() and None, peer.timed(function, texts=texts, vocab_size=8000), rounds)
+        yield row(f"{kind.__name__} 8,000", "training", result, texts)
 
 
 def main(argv):
@@ -103,11 +124,12 @@ def main(argv):
     with Peer("hf_tokenizers") as peer, tempfile.TemporaryDirectory() as folder:
         minilm = peer.call("minilm_folder")
         rows += encode_rows("MiniLM", tokenizers.load(minilm), peer, f"{minilm}/tokenizer.json", texts, options.rounds)
-        trained = tokenizers.WordPiece.train(texts[::2], vocab_size=8000)
-        path = f"{folder}/tokenizer.json"
-        trained.save(path)
-        rows += encode_rows("8,000 tokens", trained, peer, path, texts, options.rounds)
-        rows.append(training_row(peer, texts, min(3, options.rounds)))
+        for kind in (tokenizers.WordPiece, tokenizers.BPE):
+            trained, path = kind.train(texts[::2], vocab_size=8000), f"{folder}/{kind.__name__}.json"
+            trained.save(path)
+            rows += encode_rows(f"{kind.__name__} 8,000", trained, peer, path, texts, options.rounds)
+        rows += rank_rows(trained, folder, texts, options.rounds)
+        rows += training_rows(peer, texts, min(3, options.rounds))
         version = peer.call("version")
     print(f"{len(texts):,} documents, {sum(map(len, texts)):,} characters; {machine()}; tokenizers {version}\n")
     print(table(["vocabulary", "task", "ours MB/s", "theirs MB/s", "ratio"], rows))

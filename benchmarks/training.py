@@ -1,7 +1,8 @@
 """The dual encoder against PyTorch: same weights, same batches, outputs compared first, alternating medians.
 
 python -m benchmarks training: batches of 32 pairs with the lengths of real docstrings, padded for PyTorch; 512 wide,
-3 layers, 8 heads, 30,522 tokens, as in the course; forward alone, and a whole step (forward, backward, Adam).
+3 layers, 8 heads, 30,522 tokens, as in the course; forward alone, and a whole step (forward, backward, Adam). Ours has
+no padding, and computes in the last layer only the rows of [CLS].
 """
 
 import argparse
@@ -10,6 +11,7 @@ import numpy as np
 
 from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
+from minibert import runtime
 from minibert.checkpoint import from_torch_encoder
 from minibert.models.dual_encoder import DOCUMENT, QUERY, DualEncoder, DualEncoderConfig, tower
 from minibert.optim import Adam
@@ -52,8 +54,10 @@ def weights(states):
 def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks training", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="PyTorch's; ours follow OPENBLAS_NUM_THREADS")
+    parser.add_argument("--threads", type=int, default=1, help="of both; set OPENBLAS_NUM_THREADS to the same")
     options = parser.parse_args(argv)
+    if (blas := runtime.openblas()) and blas[1] != options.threads:
+        parser.error(f"NumPy's BLAS has {blas[1]} threads: run with OPENBLAS_NUM_THREADS={options.threads}")
     rng = np.random.default_rng(0)
     (questions, answers), padded = make_batch(rng, pairs(docstrings()))
     with Peer("torch_encoder", threads=options.threads) as peer:
@@ -62,6 +66,8 @@ def main(argv):
         expected = peer.call("loss_and_gradients", **padded)
         loss, _ = model.loss_and_gradients(questions, answers)
         np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+        vectors, _ = tower(parameters.sub(QUERY), CONFIG, questions)
+        np.testing.assert_allclose(vectors, expected["queries"], atol=1e-5 * np.abs(vectors).max())
 
         def forward():
             tower(parameters.sub(QUERY), CONFIG, questions)
@@ -79,7 +85,7 @@ def main(argv):
             result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
             rows.append([name, 1000 * result.ours, 1000 * result.theirs, result.ratio])
     tokens = questions.starts[-1] + answers.starts[-1]
-    print(f"{PAIRS} pairs, {tokens} tokens, {padded['answer_ids'].size + padded['question_ids'].size} with padding; ")
-    print(f"{machine()}; PyTorch with {options.threads} thread(s)\n")
+    with_padding = padded["answer_ids"].size + padded["question_ids"].size
+    print(f"{PAIRS} pairs, {tokens} tokens, {with_padding} with padding; {options.threads} thread(s); {machine()}\n")
     print(table(["task", "ours ms", "PyTorch ms", "ratio"], rows))
     return 0

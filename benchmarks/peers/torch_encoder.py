@@ -45,9 +45,13 @@ def _loss(question_ids, question_mask, answer_ids, answer_mask):
 
 
 def forward(**batch):
-    """Vectors of both sides, without a tape."""
+    """Vectors of both sides, without a tape and by torch's fast path."""
+    for module in towers:
+        module.eval()
     with torch.inference_mode():
         q, a, _ = _loss(**batch)
+    for module in towers:
+        module.train()
     return {"queries": q.numpy(), "documents": a.numpy()}
 
 
