@@ -41,19 +41,24 @@ def train_dual_encoder(
     checkpoint_every: int | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Train both towers, in place, on matching pairs with in-batch negatives and Adam.
+    """Train both towers, in place, on matching pairs with in-batch negatives and Adam. Long texts are cut.
 
     Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
              loss since the record before, the learning rate, and what `evaluate()` gave
     Units    warmup, evaluate_every, checkpoint_every: steps; learning_rate: the peak, see `warmup_linear`;
              clip: largest norm of the whole gradient; folder: where checkpoints go; resume: go on from the one there
-    Raises   ValueError: fewer than 2 pairs, sizes below 1, or a batch of one; CheckpointError: resume with other
+    Raises   ValueError: fewer than 2 pairs, a number of steps below 1, or a batch of one; CheckpointError: resume with other
              settings or pairs; FloatingPointError: a loss or gradient that is not finite, with the step and its pairs
     """
     if len(pairs) < 2 or batch_size < 2 or epochs < 1:
         raise ValueError(
             f"expected at least 2 pairs, a batch size of 2 and 1 epoch, got {len(pairs)}, {batch_size} and {epochs}"
         )
+    for name, steps in (("evaluate_every", evaluate_every), ("checkpoint_every", checkpoint_every)):
+        if steps is not None and steps < 1:
+            raise ValueError(f"expected {name} of at least 1 step, got {steps}")
+    if warmup < 0:
+        raise ValueError(f"expected warmup of 0 steps or more, got {warmup}")
     questions, answers = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
     per_epoch = batches_per_epoch(len(pairs), batch_size)
     total = epochs * per_epoch

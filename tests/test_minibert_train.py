@@ -151,6 +151,9 @@ def test_train_stops_at_a_loss_that_is_not_finite():
         run(model)
     with pytest.raises(ValueError, match="at least 2 pairs"):
         train_dual_encoder(new_model(), PAIRS[:1], epochs=1)
+    for setting in ({"warmup": -1}, {"checkpoint_every": 0}, {"evaluate_every": -2}):
+        with pytest.raises(ValueError, match=next(iter(setting))):
+            run(new_model(), **setting)
 
 
 def test_checkpoint_load_inverts_save_and_finds_every_flip(tmp_path):

@@ -24,12 +24,7 @@ from minibert.blocks import linear_shapes
 from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
-from minibert.ops import (
-    l2_normalize,
-    l2_normalize_backward,
-    linear,
-    linear_backward,
-)
+from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 
@@ -40,7 +35,7 @@ SEQUENCES_A_PASS = 64
 
 @dataclass(frozen=True)
 class DualEncoderConfig(EncoderConfig):
-    """An encoder's configuration, and the two numbers a tower adds.
+    """An encoder's configuration, and what a tower adds.
 
     Units    dim: width of the projected vectors; max_length: longest text in tokens, specials included; normalize: unit
              vectors, so that scores are cosines; temperature: the scores are divided by it in the loss
@@ -99,8 +94,8 @@ def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Pa
 class DualEncoder:
     """Two towers, their tokenizer and their configuration.
 
-    >>> model = DualEncoder.load(folder)                              # doctest: +SKIP
-    >>> scores = model.encode_query(questions) @ model.encode_document(answers).T      # doctest: +SKIP
+    model = DualEncoder.load(folder)
+    scores = model.encode_query(questions) @ model.encode_document(answers).T
     """
 
     def __init__(self, tokenizer, config: DualEncoderConfig, parameters: Parameters):
