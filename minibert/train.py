@@ -47,8 +47,8 @@ def train_dual_encoder(
              loss since the record before, the learning rate, and what `evaluate()` gave
     Units    warmup, evaluate_every, checkpoint_every: steps; learning_rate: the peak, see `warmup_linear`;
              clip: largest norm of the whole gradient; folder: where checkpoints go; resume: go on from the one there
-    Raises   ValueError: fewer than 2 pairs, a number of steps below 1, or a batch of one; CheckpointError: resume with other
-             settings or pairs; FloatingPointError: a loss or gradient that is not finite, with the step and its pairs
+    Raises   ValueError: fewer than 2 pairs, a batch of one, or a number of steps below 1; CheckpointError: resume with
+             other settings or pairs; FloatingPointError: a loss or gradient that is not finite, with step and pairs
     """
     if len(pairs) < 2 or batch_size < 2 or epochs < 1:
         raise ValueError(
