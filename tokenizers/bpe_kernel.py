@@ -1,8 +1,8 @@
 """Byte-level BPE as one kernel over code points: the same ids and offsets as the plain form, many times faster.
 
-A piece of text that was seen before is looked up whole. Of the others, short ones are merged in place, the ranks of
-all neighbours beside them; in long ones a heap gives the next merge, so time grows as n log n and a million equal
-letters are no trap.
+A piece of text that was seen before, or is a token, is looked up whole. Of the others, short ones are merged in place,
+the ranks of all neighbours beside them; in long ones a heap gives the next merge, so time grows as n log n and a
+million equal letters are no trap.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ class Merges(NamedTuple):
     rank      (M + 1,) int32 of a merge; of merge 0, which is none, NO_MERGE
     joined    (M + 1,) int32: id of what it makes
     byte_ids  (256,) int32
-    whole     Trie over bytes; empty where whole pieces are not looked up
+    whole     Trie over bytes of the tokens that a whole piece can become
     """
 
     edges: np.ndarray
@@ -199,15 +199,30 @@ def merge_long(merges, scratch, n):
 
 
 @kernel
+def merge_bytes(merges, scratch, n):
+    """`BPE.merge` of the n bytes in scratch.data by merges alone; ids and ends are in scratch."""
+    for i in range(n):
+        scratch.ids[i], scratch.ends[i] = merges.byte_ids[scratch.data[i]], i + 1
+    return merge_short(merges, scratch, n) if n <= SHORT else merge_long(merges, scratch, n)
+
+
+@kernel
+def mark_reached(merges, scratch, data, starts, ids, reached):
+    """Which tokens their own bytes are merged to: a piece of just these bytes needs no merging."""
+    for t in range(len(ids)):
+        n = starts[t + 1] - starts[t]
+        scratch.data[:n] = data[starts[t] : starts[t + 1]]
+        reached[t] = merge_bytes(merges, scratch, n) == 1 and scratch.ids[0] == ids[t]
+
+
+@kernel
 def cut_piece(codes, start, end, origin, merges, scratch, out, at, word):
     """`BPE.match` of codes[start:end] of the text that begins at `origin`; returns where its tokens end."""
     n = utf8(codes, start, end, origin, scratch)
     token = whole_token(merges, scratch, n)
     if token >= 0:
         return emit(out, at, token, start - origin, end - origin, word)
-    for i in range(n):
-        scratch.ids[i], scratch.ends[i] = merges.byte_ids[scratch.data[i]], i + 1
-    n = merge_short(merges, scratch, n) if n <= SHORT else merge_long(merges, scratch, n)
+    n = merge_bytes(merges, scratch, n)
     first = 0
     for i in range(n):
         last = int(scratch.ends[i]) - 1
@@ -293,6 +308,17 @@ def _count_block(texts, pretokenizer, pieces):
     pieces.update(map(together.__getitem__, map(slice, [0, *ends[:-1]], ends)))
 
 
+def make_scratch(size):
+    return Scratch(np.empty(size, np.uint8), *np.empty((4, size), np.int32))
+
+
+def byte_array(tokens):
+    """Bytes (N,) uint8 of tokens on top of each other, and where each starts."""
+    starts = np.zeros(len(tokens) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=starts[1:])
+    return np.frombuffer(b"".join(tokens), np.uint8), starts
+
+
 class BPEEngine(Engine):
     """Tables of one byte-level BPE tokenizer."""
 
@@ -305,11 +331,21 @@ class BPEEngine(Engine):
         values = np.array([(NO_MERGE, -1), *model.pairs.values()], np.int32)
         edges = np.zeros(1 << (2 * len(pairs)).bit_length(), np.int64)
         fill_edges(edges, pairs[:, 0].copy(), pairs[:, 1].copy())
-        whole = self._whole_tokens(model) if model.ignore_merges else {}
-        starts = np.cumsum([0, *map(len, whole)])
-        trie = build_trie(np.frombuffer(b"".join(whole), np.uint8), starts, np.array([*whole.values()], np.int32))
         rank, joined = values.T.copy()
-        self.merges = Merges(edges, rank, joined, np.array(model.byte_ids, np.int32), trie)
+        whole, ids = self._whole_tokens(model), np.array(model.byte_ids, np.int32)
+        nothing = build_trie(*byte_array([]), np.empty(0, np.int32))
+        self.merges = Merges(edges, rank, joined, ids, nothing)
+        if not model.ignore_merges:
+            whole = self._reached(whole)
+        trie = build_trie(*byte_array(list(whole)), np.array([*whole.values()], np.int32))
+        self.merges = self.merges._replace(whole=trie)
+
+    def _reached(self, whole):
+        """Those of {bytes: id} that merges make of their bytes."""
+        (data, starts), ids = byte_array(list(whole)), np.array([*whole.values()], np.int32)
+        reached = np.zeros(len(ids), bool)
+        mark_reached(self.merges, make_scratch(max(map(len, whole))), data, starts, ids, reached)
+        return {token: i for (token, i), kept in zip(whole.items(), reached.tolist(), strict=True) if kept}
 
     @staticmethod
     def _whole_tokens(model):
@@ -321,7 +357,7 @@ class BPEEngine(Engine):
         codes, starts = code_array(texts)
         size = 4 * len(codes)
         out, longest = workspace.output(size), 4 * int(np.diff(starts).max(initial=0))
-        scratch = Scratch(np.empty(longest, np.uint8), *np.empty((4, longest), np.int32))
+        scratch = make_scratch(longest)
         row_ends = np.zeros(len(texts), np.int64)
         tables = self.pattern, self.kinds, self.merges, workspace.cache
         total = segment_block(codes, starts, *tables, scratch, out, row_ends)
