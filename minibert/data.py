@@ -27,7 +27,7 @@ def read_pairs(path) -> list[tuple[str, str]]:
     Raises   ValueError: another ending, no pairs, or a malformed line, with file and line number
     """
     readers = {".tsv": _tsv_pair, ".jsonl": _jsonl_pair}
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in readers:
         raise ValueError(f"{path}: expected a file ending in {' or '.join(readers)}, got {suffix or 'no ending'}")
     pairs = []
@@ -55,13 +55,21 @@ def _tsv_pair(line: str) -> tuple[str, str]:
 
 
 def _jsonl_pair(line: str) -> tuple[str, str]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"expected JSON, got: {error}") from error
+    row = parse_json(line)
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
         raise ValueError('expected an object with the strings "question" and "answer"')
     return row["question"], row["answer"]
+
+
+def parse_json(line: str):
+    """The value of a line of JSON.
+
+    Raises   ValueError: no JSON, nested too deeply, or a number of more digits than Python reads
+    """
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"expected JSON, got {line[:40]!r}: {error}") from error
 
 
 def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import ann
-from helpers import ROOT, HashEncoder, run_python
-from minibert.retrieval import Store, StoreError, schema
+from helpers import ROOT, HashEncoder, run_python, tiny_tokenizer
+from minibert.models.dual_encoder import DualEncoder
+from minibert.retrieval import Encoder, Store, StoreError, ingest, schema
+from minibert.retrieval.index import FollowingIndex
 
 ENCODER = HashEncoder()
 WORDS = [f"word{i}" for i in range(200)]
@@ -177,6 +181,7 @@ TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, de
         ({"id": "x", "text": "a", "year": 3}, r"'x': unknown fields \['year'\]"),
         ({"id": "x", "text": "a", "metadata": {"a": {1}}}, "'x': expected metadata that JSON can hold"),
         ({"id": "x", "text": "a", "metadata": {"a": float("nan")}}, "'x': expected metadata that JSON can hold"),
+        *[({"id": "x", "text": "a", "metadata": m}, "'x': expected metadata to be a dict") for m in ([], 0, "", "a")],
         ({"id": "x", "text": "a\udc80"}, "'x': its text has a lone surrogate at position 1"),
         ({"id": 7, "text": "a"}, "document number 70: expected a dict with an id"),
         ({"text": "a"}, "document number 70: expected a dict with an id"),
@@ -204,6 +209,9 @@ def test_store_refuses_empty_corpus_and_empty_question(tmp_path, filled):
         for question in ("", "  ", None):
             with pytest.raises(ValueError, match="expected a question, got"):
                 store.search(question)
+        for text in ("cat", b"cat"):
+            with pytest.raises(TypeError, match="expected a list of texts, got b?'cat'"):
+                store.search_batch(text)
         with pytest.raises(ValueError, match="expected k ≥ 1, got 0"):
             store.search("a", k=0)
 
@@ -373,6 +381,103 @@ def test_store_second_writer_gets_one_clear_error(copy, monkeypatch):
         other.execute("ROLLBACK")
         other.close()
         assert store.add([{"id": "x", "text": "x"}]) == 1
+
+
+def test_store_blocks_no_writer_while_it_embeds_or_builds(copy, monkeypatch):
+    """Another writer commits while documents are embedded and while the index is built anew."""
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.05)
+    os.remove(copy / "index.ann")
+    load, wrote = FollowingIndex.load, []
+
+    def write(id):
+        db = schema.connect(copy / "store.sqlite")
+        with schema.transaction(db, copy / "store.sqlite", write=True):
+            schema.write_meta(db, {id: "written"})
+        db.close()
+        wrote.append(id)
+
+    class Slow(HashEncoder):
+        def encode_document(self, texts, **options):
+            write("while embedding")
+            return super().encode_document(texts)
+
+    def slow_load(*args):
+        write("while building")
+        return load(*args)
+
+    monkeypatch.setattr(FollowingIndex, "load", slow_load)
+    with Store.open(copy, Slow()) as store, pytest.warns(UserWarning, match="built anew"):
+        store.add(documents(3))
+    assert wrote == ["while building", "while embedding"]
+    assert Store.facts(copy).keys() >= set(wrote)
+
+
+def test_store_refuses_another_threads_use_and_stays_usable(copy):
+    """Every use from a thread that did not open the Store says so; the owner's own calls go on."""
+    with Store.open(copy, ENCODER) as store, ThreadPoolExecutor(1) as pool:
+        store.search("d1")
+        for call in (lambda: len(store), lambda: store.search("d1"), lambda: store.delete(["d1"]), store.close):
+            with pytest.raises(StoreError, match="store.sqlite: this Store was opened in another thread"):
+                pool.submit(call).result()
+        store.add([{"id": "new", "text": "brand new"}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert answers(copy) == [d["id"] for d in documents(40)]
+
+
+def test_store_refuses_an_empty_file(copy):
+    """store.sqlite of no bytes is no new store: it was truncated."""
+    (copy / "store.sqlite").write_bytes(b"")
+    for call in (lambda: Store.open(copy, ENCODER), lambda: Store.facts(copy)):
+        with pytest.raises(StoreError, match="store.sqlite is empty: truncated"):
+            call()
+    assert (copy / "store.sqlite").read_bytes() == b""
+
+
+def test_store_refuses_an_id_given_twice_in_a_call(copy):
+    """The error names the id and both places, also when batches lie between; nothing is stored."""
+    with Store.open(copy, ENCODER) as store:
+        given = documents(70, seed=2)
+        with pytest.raises(ValueError, match="'d5' is given twice, as number 5 and 70"):
+            store.add([*given, given[5]])
+        assert len(store) == 40 and store.replaced == 0
+
+
+def test_ingest_counts_what_it_replaced(tmp_path):
+    """An id of an earlier batch, or of an earlier ingest, is replaced and counted."""
+    with Store.open(tmp_path, ENCODER) as store:
+        assert ingest(store, documents(5), batch_size=2) == (5, 0)
+        assert ingest(store, [*documents(7), {"id": "d6", "text": "the last word"}], batch_size=7) == (8, 6)
+        assert len(store) == 7 and store.search("the last word", k=1)[0].id == "d6"
+
+
+@pytest.mark.parametrize("with_tokenizer", [False, True])
+def test_store_long_title_leaves_room_for_the_passage(tmp_path, with_tokenizer):
+    """What is embedded fits the encoder: half is the title's at most, its beginning; the passage is whole."""
+    seen, size, specials = [], 8, 2
+
+    class Recording(HashEncoder):
+        tokenizer = tiny_tokenizer() if with_tokenizer else None
+        config = SimpleNamespace(max_length=size + specials)
+
+        def encode_document(self, texts, **options):
+            seen.extend(texts)
+            return super().encode_document(texts)
+
+    with Store.open(tmp_path, Recording(), chunk_size=size) as store:
+        store.add([{"id": "a", "text": "the cat sat on the mat. a dog sat.", "title": "the log " * 9}])
+        spans = [hit.text for hit in store.search("cat", k=9)]
+    assert all(text.startswith("the log the log\n") for text in seen)
+    assert sorted(text.partition("\n")[2] for text in seen) == sorted(spans)
+    lengths = [len(tiny_tokenizer().encode(t).ids) - specials if with_tokenizer else len(t.split()) for t in seen]
+    assert max(lengths) <= size
+
+
+def test_store_asks_no_more_than_its_protocol():
+    """The least encoder and the library's own are both what `Encoder` describes; half of one is not."""
+    assert isinstance(ENCODER, Encoder)
+    assert all(hasattr(DualEncoder, name) for name in Encoder.__annotations__ | {"encode_query": 0})
+    assert not isinstance(SimpleNamespace(dim=3, metric="ip"), Encoder)
 
 
 INGEST = """

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minibert.retrieval.chunk import chunk_text as chunk_text
     from minibert.retrieval.pipeline import ingest as ingest
     from minibert.retrieval.pipeline import read_documents as read_documents
+    from minibert.retrieval.store import Encoder as Encoder
     from minibert.retrieval.store import Hit as Hit
     from minibert.retrieval.store import Store as Store
     from minibert.retrieval.store import StoreError as StoreError
@@ -18,6 +19,7 @@ _HOMES = {
     "chunk_text": "chunk",
     "ingest": "pipeline",
     "read_documents": "pipeline",
+    "Encoder": "store",
     "Hit": "store",
     "Store": "store",
     "StoreError": "store",

@@ -13,6 +13,7 @@ earlier generation is caught up by set difference: numbers it lacks are added, n
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,23 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def refuse_empty(path: Path) -> None:
+    """SQLite would take a truncated file for a new database. Another process that makes the store needs a moment."""
+    for _ in range(20):
+        if not path.exists() or path.stat().st_size:
+            return
+        time.sleep(0.02)
+    raise StoreError(f"{path} is empty: truncated? Restore it, or delete it to begin a new store")
+
+
+def close(db: sqlite3.Connection, path: Path) -> None:
+    """Close a connection; a second time does no harm."""
+    try:
+        db.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_reason(error)}") from error
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection, path: Path, write: bool = False) -> Iterator[None]:
     """All or nothing; a reader sees one generation throughout. SQLite's errors become StoreError."""
@@ -68,6 +86,8 @@ def _reason(error: sqlite3.Error) -> str:
         return "another process is writing to this store; try again when it is done"
     if "full" in text or "disk I/O" in text:
         return f"cannot be written ({text}): is the disk full? What was committed before is kept"
+    if "thread" in text:
+        return "this Store was opened in another thread: open one for each thread"
     return text
 
 

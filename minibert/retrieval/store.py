@@ -13,30 +13,50 @@ import contextlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 import ann
 from minibert.retrieval import schema
-from minibert.retrieval.chunk import Chunk, chunk_text, count_tokens, count_words
+from minibert.retrieval.chunk import Chunk
+from minibert.retrieval.documents import Passages, check_documents, find_unknown, passages_for
 from minibert.retrieval.index import FollowingIndex
 from minibert.retrieval.schema import StoreError, transaction
 
 FILE = "store.sqlite"
 INDEX = "index.ann"
 DOCUMENTS_AT_ONCE = 64  # embedded together
-FIELDS = {"id", "text", "title", "metadata"}
-Chunking = Callable[[str, str | None], list[Chunk]]  # text, title → chunks
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What a store asks of an encoder. Its `tokenizer` and `config.max_length` are used where it has them.
+
+    Units    metric: "ip" or "cosine"; fingerprint: equal ones promise equal vectors
+    Shapes   encode_query and encode_document: n texts → (n, dim) float32
+    """
+
+    dim: int
+    metric: str
+    fingerprint: str
+
+    def encode_query(self, texts: list[str]) -> np.ndarray: ...
+    def encode_document(self, texts: list[str]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better."""
+    """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better.
+
+    source is what to cite: the metadata's "source", else the title, else the id. stages says how the hit was found, one
+    entry a stage of the search: {"dense": {"rank": from 1, "score": the encoder's, "exact": all vectors were scanned}}.
+    """
 
     id: str
     text: str
@@ -49,28 +69,34 @@ class Hit:
 class Store:
     """Documents, their passages and vectors in one folder. Use as a context manager, or close it.
 
+    A Store belongs to the thread that opened it. Further threads and processes open their own on the same folder: any
+    number may read at once, also while one writes. `replaced` counts the documents that `add` put in others' place.
+
     Units    score: the encoder's similarity, inner product or cosine
     Raises   StoreError: the files cannot be read or written, another process is writing, or another encoder wrote them
     """
 
-    def __init__(self, path: Path, encoder, db: sqlite3.Connection, chunking: Chunking):
+    def __init__(self, path: Path, encoder: Encoder, db: sqlite3.Connection, passages: Passages):
         self.path = path
         self.encoder = encoder
         self._db = db
         self._file = path / FILE
         self._hnsw: FollowingIndex | None = None
         self._exact: FollowingIndex | None = None
-        self._chunking = chunking
+        self.replaced = 0
+        self._passages = passages
 
     @classmethod
-    def open(cls, path, encoder, *, create: bool = True, chunk_size: int | None = None, overlap: int = 0) -> Store:
+    def open(
+        cls, path, encoder: Encoder, *, create: bool = True, chunk_size: int | None = None, overlap: int = 0
+    ) -> Store:
         """Open the store in folder `path`, or make it.
 
         chunk_size and overlap are counted in tokens where the encoder names its `tokenizer` and `config.max_length`,
         else in words; by default a chunk is what the encoder can read at once, else 100 words.
         """
         path = Path(path)
-        chunking = _chunking(encoder, chunk_size, overlap)
+        passages = passages_for(encoder, chunk_size, overlap)
         if not create and not (path / FILE).is_file():
             raise StoreError(f"{path}: no store there")
         try:
@@ -83,7 +109,7 @@ class Store:
         except BaseException:
             db.close()
             raise
-        return cls(path, encoder, db, chunking)
+        return cls(path, encoder, db, passages)
 
     @staticmethod
     def facts(path) -> dict[str, str]:
@@ -107,26 +133,33 @@ class Store:
     def add(self, documents: Iterable[dict[str, Any]], progress: bool = False) -> int:
         """Chunk, embed and store documents {id, text, title?, metadata?} in one transaction; returns how many.
 
-        An id that is stored already is replaced. A title is embedded before each of its document's passages.
-        Raises   ValueError: no documents, an empty one, or one that is not such a dict; then nothing is stored
+        An id that is stored already is replaced. As much of a title as fits half a passage is embedded before each.
+        All of a call is in memory until it is written; others may write until then.
+        Raises   ValueError: no documents, an empty one, one that is not such a dict, or an id given twice; then
+                 nothing is stored
         """
         from tqdm import tqdm
 
-        checked = (_check(document, i) for i, document in enumerate(documents))
-        count = 0
-        with self._commit(), tqdm(unit=" documents", disable=not progress) as bar:
+        self._load_index()
+        checked = check_documents(documents)
+        embedded: list[tuple[dict[str, Any], list[Chunk], np.ndarray]] = []
+        with tqdm(unit=" documents", disable=not progress) as bar:
             while batch := list(islice(checked, DOCUMENTS_AT_ONCE)):
-                self._insert(batch)
+                embedded += self._embed(batch)
                 bar.update(len(batch))
-                count += len(batch)
-            if not count:
-                raise ValueError("expected documents to add, got none: the corpus is empty")
-        return count
+        if not embedded:
+            raise ValueError("expected documents to add, got none: the corpus is empty")
+        with self._commit():
+            replaced = sum(self._insert(*row) for row in embedded)
+        self.replaced += replaced
+        return len(embedded)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents in one transaction; returns how many there were (an unknown id is none)."""
+        ids = [ids] if isinstance(ids, str) else list(ids)
+        self._load_index()
         with self._commit():
-            return sum(self._db.execute("DELETE FROM documents WHERE id = ?", (id,)).rowcount for id in _list(ids))
+            return sum(self._delete(id) for id in ids)
 
     def search(self, query: str, k: int = 10, exact: bool = False) -> list[Hit]:
         """The k passages nearest to the question, best first; several may be of one document."""
@@ -134,11 +167,15 @@ class Store:
 
     def search_batch(self, queries: Sequence[str], k: int = 10, exact: bool = False) -> list[list[Hit]]:
         """One list of hits a question; exact=True scans all vectors, otherwise HNSW finds (nearly always) the same."""
+        if isinstance(queries, (str, bytes)):
+            raise TypeError(f"expected a list of texts, got {queries!r:.80}")
         if k < 1:
             raise ValueError(f"expected k ≥ 1, got {k}")
-        for i, query in enumerate(queries):
+        for i, query in enumerate(queries, start=1):
             if not isinstance(query, str) or not query.strip():
-                raise ValueError(f"expected a question, got {query!r} (number {i})")
+                raise ValueError(f"expected a question, got {query!r} (question {i})")
+        for i in find_unknown(self.encoder, list(queries)):
+            warnings.warn(f"question {i + 1}: none of its words is in the vocabulary", stacklevel=2)
         vectors = self.encoder.encode_query(list(queries))
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
@@ -159,8 +196,8 @@ class Store:
                 "All documents are stored; the index is built again at the next search"
             ) from error
         finally:
+            schema.close(self._db, self._file)
             self._hnsw = None
-            self._db.close()
 
     def __len__(self) -> int:
         with transaction(self._db, self._file):
@@ -173,45 +210,48 @@ class Store:
         if exc_type is None:
             self.close()
         else:  # what went wrong is the message; the index is caught up at the next search
-            self._db.close()
+            schema.close(self._db, self._file)
+
+    def _load_index(self) -> None:
+        """Find out, and say, what is wrong with the index file before it falls behind; to build it blocks no writer."""
+        if self._hnsw is None:
+            with transaction(self._db, self._file):
+                self._following(exact=False)
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
         """A write transaction that ends in a new generation."""
         with transaction(self._db, self._file, write=True):
-            if self._hnsw is None:  # what is wrong with the index file is found, and said, before it falls behind
-                self._following(exact=False)
             yield
             self._db.execute("INSERT INTO generations (token) VALUES (?)", (secrets.token_hex(8),))
 
-    def _insert(self, documents: list[dict[str, Any]]) -> None:
-        """Embed a batch of checked documents and write them with their chunks and vectors."""
-        chunks = [self._chunking(document["text"], document["title"]) for document in documents]
-        texts = [
-            f"{document['title']}\n{chunk.text}" if document["title"] else chunk.text
-            for document, its_chunks in zip(documents, chunks, strict=True)
-            for chunk in its_chunks
-        ]
+    def _embed(self, documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[Chunk], np.ndarray]]:
+        """Each of a batch of checked documents with its passages and their vectors."""
+        cut = [self._passages(document["text"], document["title"]) for document in documents]
+        texts = [heading + chunk.text for heading, chunks in cut for chunk in chunks]
         vectors = np.ascontiguousarray(self.encoder.encode_document(texts), "<f4")
         if vectors.shape != (len(texts), self.encoder.dim) or not np.isfinite(vectors).all():
             raise ValueError(
                 f"expected finite vectors of shape {(len(texts), self.encoder.dim)} for the documents "
                 f"{documents[0]['id']!r} to {documents[-1]['id']!r}, got shape {vectors.shape}"
             )
-        rows = iter(vectors)
-        for document, its_chunks in zip(documents, chunks, strict=True):
-            number = self._replace_document(document)
-            for chunk in its_chunks:
-                at = (number, chunk.start, chunk.end)
-                chunk_number = self._db.execute(
-                    "INSERT INTO chunks (document, start, end) VALUES (?, ?, ?)", at
-                ).lastrowid
-                self._db.execute("INSERT INTO vectors VALUES (?, ?)", (chunk_number, next(rows).tobytes()))
+        ends = np.cumsum([len(chunks) for _, chunks in cut])
+        parts = np.split(vectors, ends[:-1])
+        return zip(documents, (chunks for _, chunks in cut), parts, strict=True)
 
-    def _replace_document(self, document: dict[str, Any]) -> int:
-        self._db.execute("DELETE FROM documents WHERE id = ?", (document["id"],))
+    def _insert(self, document: dict[str, Any], chunks: list[Chunk], vectors: np.ndarray) -> int:
+        """Write a document with its chunks and vectors; returns how many it replaced, 0 or 1."""
+        replaced = self._delete(document["id"])
         row = (document["id"], document["title"], document["text"], document["metadata"])
-        return self._db.execute("INSERT INTO documents (id, title, text, metadata) VALUES (?, ?, ?, ?)", row).lastrowid
+        added = self._db.execute("INSERT INTO documents (id, title, text, metadata) VALUES (?, ?, ?, ?)", row)
+        for chunk, vector in zip(chunks, vectors, strict=True):
+            at = (added.lastrowid, chunk.start, chunk.end)
+            number = self._db.execute("INSERT INTO chunks (document, start, end) VALUES (?, ?, ?)", at).lastrowid
+            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
+        return replaced
+
+    def _delete(self, id: str) -> int:
+        return self._db.execute("DELETE FROM documents WHERE id = ?", (id,)).rowcount
 
     def _following(self, exact: bool) -> FollowingIndex:
         """The index asked for, holding this transaction's generation."""
@@ -239,6 +279,7 @@ class Store:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    schema.refuse_empty(file)
     try:
         return schema.connect(file)
     except sqlite3.Error as error:
@@ -262,50 +303,3 @@ def _create_or_check(db: sqlite3.Connection, file: Path, encoder) -> None:
         raise StoreError(
             f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
         )
-
-
-def _chunking(encoder, size: int | None, overlap: int) -> Chunking:
-    """(text, title) → chunks, within what the encoder reads at once."""
-    tokenizer, config = getattr(encoder, "tokenizer", None), getattr(encoder, "config", None)
-    max_length = getattr(config, "max_length", None)
-    if tokenizer is not None and max_length is not None:
-        count, fitting = count_tokens(tokenizer), max_length - len(tokenizer.encode("").ids)
-    else:
-        count, fitting = count_words, 100
-    size = fitting if size is None else size
-    if size < 1 or not 0 <= overlap < size:
-        raise ValueError(f"expected chunk_size ≥ 1 and 0 ≤ overlap < chunk_size, got {size} and {overlap}")
-
-    def chunk(text: str, title: str | None) -> list[Chunk]:
-        # A title takes its room in every passage, but never more than half of it.
-        room = size - min(count([title])[0], size // 2) if title else size
-        return chunk_text(text, room, min(overlap, room - 1), count)
-
-    return chunk
-
-
-def _check(document: Any, position: int) -> dict[str, Any]:
-    """A document with all fields, its metadata as JSON; ValueError names the id and what is wrong."""
-    if not isinstance(document, dict) or not isinstance(document.get("id"), str) or not document["id"]:
-        raise ValueError(f"document number {position}: expected a dict with an id that is a text, got {document!r:.80}")
-    id, text, title = document["id"], document.get("text"), document.get("title")
-    if not isinstance(text, str) or not isinstance(title, str | None):
-        raise ValueError(f"document {id!r}: expected text (and title) to be str, got {text!r:.40} and {title!r:.40}")
-    if not text.strip():
-        raise ValueError(f"document {id!r} is empty")
-    if unknown := document.keys() - FIELDS:
-        raise ValueError(f"document {id!r}: unknown fields {sorted(unknown)}; facts of your own belong into metadata")
-    for field, value in (("id", id), ("text", text), ("title", title or "")):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"document {id!r}: its {field} has a lone surrogate at position {error.start}") from error
-    try:
-        metadata = json.dumps(dict(document.get("metadata") or {}), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"document {id!r}: expected metadata that JSON can hold: {error}") from error
-    return {"id": id, "text": text, "title": title, "metadata": metadata}
-
-
-def _list(ids: Iterable[str]) -> list[str]:
-    return [ids] if isinstance(ids, str) else list(ids)
