@@ -6,10 +6,12 @@ Every command imports what it needs when it runs, so that --help answers at once
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 WIDTH = 100  # columns of a shown passage
@@ -21,7 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return args.run(args) or 0
+            code = args.run(args) or 0
+            sys.stdout.flush()  # a reader that went away is told here, not when the interpreter ends
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
         except (ValueError, OSError, FloatingPointError) as error:
             if args.traceback:
                 raise
@@ -50,7 +57,6 @@ def info(args) -> None:
 
 def train(args) -> None:
     """Train a dual encoder on question-answer pairs and save it."""
-    import tokenizers
     from minibert.data import read_pairs
     from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
     from minibert.retrieval.evaluate import evaluate_pairs
@@ -60,13 +66,7 @@ def train(args) -> None:
     held_out = read_pairs(args.eval) if args.eval else None
     # Tokenizer and checkpoints of a training under way stand apart: a model in --out stays until this one is done.
     folder = args.out / "training"
-    if args.resume:
-        tokenizer = tokenizers.load(folder / "tokenizer.json")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = [text for pair in pairs for text in pair]
-        tokenizer = tokenizers.WordPiece.train(texts, vocab_size=args.vocab_size, progress=_on_terminal())
-        tokenizer.save(folder / "tokenizer.json")
+    tokenizer = _tokenizer(folder, pairs, args.vocab_size, args.resume)
     config = DualEncoderConfig(
         vocab_size=tokenizer.vocab_size,
         width=args.width,
@@ -102,21 +102,42 @@ def train(args) -> None:
     print(f"saved {args.out}")
 
 
+def _tokenizer(folder: Path, pairs, vocab_size: int, resume: bool):
+    """The tokenizer of a training: made of its pairs, or the one that it began with."""
+    import tokenizers
+    from minibert.checkpoint import save_folder
+    from minibert.data import read_text
+
+    began = f"--vocab-size {vocab_size}"  # asked for: a small corpus gives fewer tokens
+    if resume:
+        if (before := read_text(folder / "began.txt")) != began:
+            raise ValueError(f"{folder}: training began with {before}, now {began}: it can only go on with the same")
+        return tokenizers.load(folder / "tokenizer.json")
+    texts = [text for pair in pairs for text in pair]
+    tokenizer = tokenizers.WordPiece.train(texts, vocab_size=vocab_size, progress=_on_terminal())
+    save_folder(folder, {"tokenizer.json": tokenizer.to_json().encode(), "began.txt": began.encode()})
+    return tokenizer
+
+
 def ingest(args) -> None:
     """Chunk, embed and store text files, Markdown and JSON lines."""
     from minibert.retrieval.pipeline import ingest, read_documents
 
     documents = read_documents(args.paths)
     with _open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
-        count = ingest(store, documents, batch_size=args.batch_size, progress=_on_terminal())
-        print(f"{count} documents added, {len(store)} in {args.store}")
+        added, replaced = ingest(store, documents, batch_size=args.batch_size, progress=_on_terminal())
+        of_them = f", {replaced} of them in place of earlier ones" if replaced else ""
+        print(f"{added} documents added{of_them}, {len(store)} in {args.store}")
 
 
 def query(args) -> None:
     """Answer questions from a store with its nearest passages."""
+    questions = ([" ".join(args.words)] if args.words else []) + args.question
+    if not questions:
+        args.refuse("expected a question")
     with _open_store(args, create=False) as store:
-        for question, hits in zip(args.text, store.search_batch(args.text, args.k, args.exact), strict=True):
-            if len(args.text) > 1:
+        for question, hits in zip(questions, store.search_batch(questions, args.k, args.exact), strict=True):
+            if len(questions) > 1:
                 print(f"\n{question}")
             for rank, hit in enumerate(hits, start=1):
                 passage = textwrap.shorten(hit.text, 3 * WIDTH, placeholder=" …")
@@ -164,12 +185,12 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name, help=run.__doc__, description=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, refuse=sub.error)
         return sub.add_argument
 
     option = command("demo", demo)
     option("--folder", type=Path, default="minibert-demo", help="where its model and store go")
-    option("--seed", type=int, default=0, help="same seed, same numbers")
+    option("--seed", type=_whole(0), default=0, help="same seed, same numbers")
 
     command("info", info)
     _add_train(command("train", train))
@@ -178,21 +199,22 @@ def _parser() -> argparse.ArgumentParser:
     option("paths", nargs="+", type=Path, metavar="PATH", help=".txt, .md and .jsonl files, or folders of them")
     option("--store", type=Path, required=True, help="folder of the store; made when it is not there")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("--chunk-size", type=int, help="tokens in a passage; by default what the encoder reads at once")
-    option("--overlap", type=int, default=0, help="tokens that a passage repeats of the one before")
-    option("--batch-size", type=int, default=512, help="documents committed together")
+    option("--chunk-size", type=_whole(1), help="tokens in a passage; by default what the encoder reads at once")
+    option("--overlap", type=_whole(0), default=0, help="tokens that a passage repeats of the one before")
+    option("--batch-size", type=_whole(1), default=512, help="documents committed together")
 
     option = command("query", query)
-    option("text", nargs="+", metavar="TEXT", help="a question, in quotes")
+    option("words", nargs="*", default=[], metavar="WORD", help="the words of one question")
+    option("-q", "--question", action="append", default=[], metavar="TEXT", help="a question; repeat it for several")
     option("--store", type=Path, required=True, help="folder of the store")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("-k", type=int, default=10, help="hits a question")
+    option("-k", type=_whole(1), default=10, help="hits a question")
     option("--exact", action="store_true", help="scan every vector in place of HNSW")
 
     option = command("eval", evaluate)
     option("pairs", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
     option("--model", type=Path, required=True, help="folder of the encoder")
-    option("-k", type=int, default=10, help="depth of the ranking")
+    option("-k", type=_whole(1), default=10, help="depth of the ranking")
     return parser
 
 
@@ -201,22 +223,44 @@ def _add_train(option) -> None:
     option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
     option("--eval", metavar="PAIRS", help="pairs to evaluate on after every epoch")
     option("--resume", action="store_true", help="go on from the last checkpoint of --out")
-    option("--vocab-size", type=int, default=8000, help="tokens of the WordPiece vocabulary")
-    option("--width", type=int, default=128, help="width of the hidden layers")
-    option("--layers", type=int, default=2, help="encoder layers")
-    option("--heads", type=int, default=4, help="attention heads")
-    option("--dim", type=int, default=128, help="width of the vectors")
-    option("--max-length", type=int, default=64, help="tokens read of a text, specials included")
-    option("--normalize", action=argparse.BooleanOptionalAction, default=False, help="compare by cosine")
-    option("--temperature", type=float, default=1.0, help="what scores are divided by in the loss")
-    option("--dropout", type=float, default=0.1, help="share of hidden values dropped in training")
-    option("--epochs", type=int, default=5, help="passes over the pairs")
-    option("--batch-size", type=int, default=64, help="pairs in a step; the others' answers are the negatives")
-    option("--lr", type=float, default=1e-3, help="highest learning rate")
-    option("--warmup", type=int, default=100, help="steps to reach it")
-    option("--clip", type=float, default=1.0, help="largest norm of a gradient")
-    option("--seed", type=int, default=0, help="of weights, order and dropout")
-    option("--checkpoint-every", type=int, default=200, help="steps between checkpoints")
+    option("--vocab-size", type=_whole(1), default=8000, help="tokens of the WordPiece vocabulary")
+    option("--width", type=_whole(1), default=128, help="width of the hidden layers")
+    option("--layers", type=_whole(1), default=2, help="encoder layers")
+    option("--heads", type=_whole(1), default=4, help="attention heads")
+    option("--dim", type=_whole(1), default=128, help="width of the vectors")
+    option("--max-length", type=_whole(2), default=64, help="tokens read of a text, specials included")
+    option("--normalize", action=argparse.BooleanOptionalAction, default=True, help="compare by cosine")
+    option("--temperature", type=_positive, default=0.05, help="what scores are divided by in the loss")
+    option("--dropout", type=float, default=0.0, help="share of hidden values dropped in training")
+    option("--epochs", type=_whole(1), default=5, help="passes over the pairs")
+    option("--batch-size", type=_whole(2), default=64, help="pairs in a step; the others' answers are the negatives")
+    option("--lr", type=_positive, default=5e-4, help="highest learning rate")
+    option("--warmup", type=_whole(0), default=100, help="steps to reach it")
+    option("--clip", type=_positive, default=1.0, help="largest norm of a gradient")
+    option("--seed", type=_whole(0), default=0, help="of weights, order and dropout")
+    option("--checkpoint-every", type=_whole(0), default=200, help="steps between checkpoints; 0: only the last")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """An option's type: a whole number from `least` on."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text}")
+        return int(text)
+
+    return whole
+
+
+def _positive(text: str) -> float:
+    """An option's type: a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return number
 
 
 def _message(error: Exception) -> str:

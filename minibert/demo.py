@@ -98,7 +98,7 @@ def main(folder=None, seed: int = 0, progress: bool = True) -> int:
             store.remember(model=str(folder / "model"), made_by=MARK)
             store.add(documents, progress=progress)
     with watch.stage(f"answer {len(QUESTIONS)} questions in a second process"):
-        query = [sys.executable, "-m", "minibert.cli", "query", *QUESTIONS]
+        query = [sys.executable, "-m", "minibert.cli", "query", *(f"--question={question}" for question in QUESTIONS)]
         code = subprocess.run([*query, "--store", str(folder / "store"), "-k", "1"]).returncode
     report(rows, watch.rows, len(test), len(found))
     return code

@@ -12,7 +12,7 @@ import pytest
 
 from helpers import ROOT
 from minibert import cli
-from minibert.checkpoint import load_file
+from minibert.models.dual_encoder import DualEncoder
 
 SMALL = "--vocab-size 200 --width 16 --layers 1 --heads 2 --dim 8 --max-length 16 --epochs 2 --warmup 2 --batch-size 8"
 ANIMALS = ["cat", "dog", "owl", "bee", "ant", "cow", "hen", "pig"]
@@ -92,10 +92,85 @@ def test_cli_query_answers_from_another_process_and_folder(home, tmp_path):
 
 
 def test_cli_query_of_unknown_words_answers(home):
-    """A question of nothing but unknown words is no mistake; several questions are answered one by one."""
-    done = minibert("query", "☃☃ ☂", "owl", "--store", "store", "-k", 1, cwd=home)
-    assert (done.returncode, done.stderr) == (0, "")
+    """A question of nothing but unknown words is answered, with a warning; several are answered one by one."""
+    done = minibert("query", "-q", "☃☃ ☂", "--question=owl", "--store", "store", "-k", 1, cwd=home)
+    warning = "minibert: warning: question 1: none of its words is in the vocabulary\n"
+    assert (done.returncode, done.stderr) == (0, warning)
     assert done.stdout.startswith("\n☃☃ ☂\n 1  ") and "\nowl\n 1  " in done.stdout
+
+
+def test_cli_query_joins_its_words(home):
+    """Forgotten quotes make no difference; neither words nor -q is bad usage."""
+    quoted = main("query", "the fox sees the hen", "--store", "store", "-k", 2, cwd=home)
+    assert quoted.returncode == 0 and quoted.stdout
+    for argv in ("query the fox sees the hen --store store -k 2", "query --store store -k 2 the fox sees the hen"):
+        assert main(*argv.split(), cwd=home) == quoted
+    assert main("query", "--store", "store", cwd=home).returncode == 2
+
+
+def test_cli_is_quiet_when_its_reader_goes_away(home):
+    """A closed pipe ends in the exit code of SIGPIPE, without a word."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "minibert.cli", "query", "owl", "--store", "store"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, timeout=120)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_cli_ingest_says_what_it_replaced(home, tmp_path):
+    """The same texts again replace those before; upper-case suffixes count; a file named twice is one."""
+    store = copy(home / "store", tmp_path / "store")
+    done = main("ingest", "texts", "texts/owl.md", "--store", store, "--batch-size", 4, cwd=home)
+    assert done.stdout == f"9 documents added, 9 of them in place of earlier ones, 9 in {store}\n"
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "A.TXT").write_text("upper case")
+    (tmp_path / "new" / "B.JSONL").write_text('{"id": "b", "text": "also"}')
+    done = main("ingest", "new", "new/A.TXT", "--store", "store", cwd=tmp_path)
+    assert done.stdout == "2 documents added, 11 in store\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "a"}', "with an id that is a text"),
+        ('{"id": 3, "text": "a"}', "with an id that is a text"),
+        ('{"id": "x", "text": 3}', "document 'x': expected text"),
+        ('{"id": "x", "text": "a", "metadata": []}', "document 'x': expected metadata to be a dict"),
+        ("[1]", "expected a dict"),
+        ("[" * 100_000, "expected JSON"),
+        ('{"id": ' + "1" * 5000 + "}", "expected JSON"),
+    ],
+)
+def test_cli_json_lines_errors_name_file_and_line(home, tmp_path, line, reason):
+    """Whatever is wrong with a line, of documents or of pairs, the error says where it stands."""
+    (tmp_path / "d.jsonl").write_text('{"id": "good", "text": "good"}\n\n' + line)
+    done = main("ingest", "d.jsonl", "--store", home / "store", cwd=tmp_path)
+    assert fails(done, "d.jsonl, line 3: ", reason)
+    (tmp_path / "p.jsonl").write_text('{"question": "q", "answer": "a"}\n' + line)
+    assert fails(main("eval", "p.jsonl", "--model", home / "model", cwd=tmp_path), "p.jsonl, line 2: expected")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[(option, "-1") for option in ("--checkpoint-every", "--warmup", "--epochs", "--seed", "--lr")],
+        *[(option, "0") for option in ("--epochs", "--temperature", "--clip", "--vocab-size")],
+        *[(option, "many") for option in ("--epochs", "--lr")],
+    ],
+)
+def test_cli_train_refuses_numbers_out_of_range(home, option, value):
+    """Bad usage, with the option, what it expects and what it got."""
+    done = main("train", "pairs.tsv", "--out", "never", option, value, cwd=home)
+    assert done.returncode == 2 and not (home / "never").exists()
+    assert f"argument {option}: expected a " in done.stderr and f"got {value}\n" in done.stderr
+
+
+def test_cli_train_defaults_are_the_measured_ones():
+    """Unit vectors, a temperature that fits them, no dropout, the demo's learning rate."""
+    args = cli._parser().parse_args(["train", "pairs.tsv", "--out", "model"])
+    assert (args.normalize, args.temperature, args.dropout, args.lr) == (True, 0.05, 0.0, 5e-4)
 
 
 def test_cli_eval_prints_metrics(home):
@@ -119,9 +194,11 @@ def test_cli_train_resumes_to_the_same_model(home, tmp_path):
     again = ["train", home / "pairs.tsv", "--out", "model", *SMALL.split(), "--resume"]
     done = main(*again, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    fingerprints = [load_file(folder / "model" / "model.safetensors")[1]["fingerprint"] for folder in (home, tmp_path)]
+    fingerprints = [DualEncoder.load(folder / "model").fingerprint for folder in (home, tmp_path)]
     assert fingerprints[0] == fingerprints[1]  # of configuration, tokenizer and every weight
     assert fails(main(*again, "--seed", 5, cwd=tmp_path), "checkpoint.safetensors", "other settings")
+    done = main(*again, "--vocab-size", 2000, cwd=tmp_path)
+    assert fails(done, "training began with --vocab-size 200, now --vocab-size 2000")
 
 
 def test_cli_help_is_light():
@@ -204,7 +281,9 @@ def test_cli_truncated_files(home, tmp_path):
 def test_cli_missing_files(home, tmp_path):
     """Whatever is not there is named."""
     assert fails(minibert("query", "q", "--store", "nowhere", cwd=tmp_path), "nowhere: no store there")
-    assert fails(main("ingest", "gone.txt", "--store", home / "store", cwd=tmp_path), "gone.txt: No such file")
+    assert fails(
+        main("ingest", "gone.txt", "--store", home / "store", cwd=tmp_path), "gone.txt: no such file or folder"
+    )
     assert fails(main("train", "gone.tsv", "--out", "m", cwd=tmp_path), "gone.tsv: No such file")
     assert fails(main("eval", home / "pairs.tsv", "--model", "gone", cwd=tmp_path), "gone", "No such file")
     (tmp_path / "a.txt").write_text("a")
