@@ -4,7 +4,7 @@ import numpy as np
 
 from ._jit import kernel
 from .exact import exact_search
-from .graph import neighborhood
+from .graph import ENTRY, neighborhood
 from .inputs import as_allowed, as_vectors
 
 
@@ -12,7 +12,7 @@ def check(index):
     """Everything found wrong with an index, one sentence each: structure, then reachability."""
     findings = structure(index)
     if not findings and hasattr(index, "_graph") and index._count:
-        reached = reach(index._graph(), index._entry_point)
+        reached = reach(index._graph())
         lost = np.flatnonzero(index._live[: index._count] & ~reached[: index._count])
         if lost.size:
             findings.append(f"{lost.size} live rows cannot be reached from the entry point, the first is row {lost[0]}")
@@ -129,8 +129,9 @@ def _list_findings(lists, owner, layer, most, levels):
 
 
 @kernel
-def reach(graph, entry_point):
+def reach(graph):
     """Which rows a walk over layer 0 and the chains of copies reaches. Shapes: → (N,) bool"""
+    entry_point = graph.state[ENTRY]
     reached = np.zeros(graph.parent.shape[0], np.bool_)
     stack = np.empty(graph.parent.shape[0], np.int64)
     reached[entry_point] = True

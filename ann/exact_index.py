@@ -3,24 +3,21 @@
 import numpy as np
 
 from .exact import exact_search
+from .graph import assign_ids
 from .index import Index
 
 
 class Exact(Index):
     """Exact search by matrix products (exact.py): nothing to build, never wrong, linear in the number of rows."""
 
-    def _link(self, start, stop):
-        """Rows need no links."""
+    def _link(self, new_ids, dead):
+        """Rows need no links, only ids."""
+        assign_ids(self._ids, self._live, self._state, new_ids, dead)
 
     def _removed(self):
         """Close the gaps that dead rows leave."""
         if self._live_count < self._count:
-            live = np.flatnonzero(self._live[: self._count])
-            vectors, ids = self._vectors[live], self._ids[live]
-            self._clear()
-            self._reserve(len(live))
-            self._vectors[:], self._ids[:], self._live[:] = vectors, ids, True
-            self._count = self._live_count = len(live)
+            self.compact()
 
     def _search(self, queries, ids, distances, ef, allowed, threads):
         rows = np.arange(self._count) if allowed is None else np.flatnonzero(allowed)

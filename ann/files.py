@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .graph import LINE, aligned_empty
+from .graph import COUNT, LAST_ID, LINE, LIVE, aligned_empty
 from .inputs import MAX_ID
 
 FORMAT, VERSION = "minibert-ann", "1"
@@ -208,9 +208,9 @@ def _restore(index, tables, facts):
     vectors, ids, count = tables["vectors"], tables["ids"], int(facts["count"])
     _require(vectors.dtype == np.float32 and vectors.shape == (count, index.dim), f"vectors: shape {vectors.shape}")
     _require(ids.dtype == np.int64 and ids.shape == (count,), f"ids: shape {ids.shape}")
-    index._vectors, index._ids, index._live, index._count = vectors, ids, ids >= 0, count
-    index._live_count = int(index._live.sum())
-    index._next_id = int(facts["next_id"])
-    _require(int(ids.max(initial=-1)) < index._next_id <= MAX_ID + 1, f"next_id {index._next_id} is among the ids")
+    next_id = int(facts["next_id"])
+    _require(int(ids.max(initial=-1)) < next_id <= MAX_ID + 1, f"next_id {next_id} is among the ids")
+    index._vectors, index._ids, index._live = vectors, ids, ids >= 0
+    index._state[[COUNT, LIVE, LAST_ID]] = count, index._live.sum(), next_id - 1
     index._restore(tables)
     index.metadata = json.loads(facts["user"])

@@ -7,6 +7,8 @@ levels      (N,)     the highest layer a row lives on
 parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); -1 for the first row and for copies
     copies      (N,)     the next row of a chain of equal rows, newest first; -1 at its end. A chain starts at a linked
                          row, the copies on it have no links of their own
+state       (5,)     int64: every number that must agree with the arrays, by the names below. Kernels change it in the
+                         call that changes the arrays: Ctrl-C comes before a compiled call or after it, never between
 """
 
 from typing import NamedTuple
@@ -16,6 +18,7 @@ import numpy as np
 from ._jit import kernel
 
 LINE = 64  # bytes in a cache line
+COUNT, LIVE, LAST_ID, UPPER, ENTRY = range(5)  # in state: rows, live rows, largest id ever, lists in upper, entry point
 
 
 class Graph(NamedTuple):
@@ -29,6 +32,7 @@ class Graph(NamedTuple):
     levels: np.ndarray  # (N,) int8
     parent: np.ndarray  # (N,) int32
     copies: np.ndarray  # (N,) int32
+    state: np.ndarray  # (5,) int64
 
 
 @kernel(forceinline=True)
@@ -46,6 +50,19 @@ def degree(links):
     while size < links.shape[0] and links[size] >= 0:
         size += 1
     return size
+
+
+@kernel
+def assign_ids(ids, live, state, new_ids, dead):
+    """Rows `dead` lose their ids and die; the rows after the last one get the new ids, live and count."""
+    for row in dead:
+        ids[row], live[row] = np.int64(-1), False
+    first = state[COUNT]
+    for place in range(new_ids.shape[0]):
+        ids[first + place], live[first + place] = new_ids[place], True
+        state[LAST_ID] = max(state[LAST_ID], new_ids[place])
+    state[COUNT] += new_ids.shape[0]
+    state[LIVE] += new_ids.shape[0] - dead.shape[0]
 
 
 def list_width(m):

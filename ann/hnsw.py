@@ -26,7 +26,7 @@ import numpy as np
 
 from ._jit import kernel
 from .distance import distance, same_row
-from .graph import degree, neighborhood
+from .graph import COUNT, ENTRY, UPPER, assign_ids, degree, neighborhood
 from .heap import before, insert_sorted, pop, push
 from .visited import next_epoch
 
@@ -46,8 +46,8 @@ class Parameters(NamedTuple):
 
 
 @kernel
-def insert(graph, parameters, q, entry_point, visited, distances, labels):
-    """Link row q into the graph; returns the entry point, which is q where q is the first row or has the top level.
+def insert(graph, parameters, q, visited, distances, labels):
+    """Link row q into the graph; it becomes the entry point where it is the first row or has the top level.
 
         W ← ep;  for l_c = L … l+1: W ← search-layer(q, W, ef = 1)
         for l_c = min(L, l) … 0:
@@ -56,8 +56,10 @@ def insert(graph, parameters, q, entry_point, visited, distances, labels):
 
     distances, labels: room for W, ef_construction pairs.
     """
+    entry_point = graph.state[ENTRY]
     if entry_point < 0:
-        return q
+        graph.state[ENTRY] = q
+        return
     level, top = graph.levels[q], graph.levels[entry_point]
     size = enter(graph, graph.vectors, q, entry_point, distances, labels)
     for layer in range(top, level, -1):
@@ -65,7 +67,7 @@ def insert(graph, parameters, q, entry_point, visited, distances, labels):
     for layer in range(min(top, level), -1, -1):
         size = search_layer(graph, graph.vectors, q, distances, labels, size, layer, visited)
         if layer == min(top, level) and hang_copy(graph, q, distances, labels, size):
-            return entry_point
+            return
         links = neighborhood(graph, q, layer)
         count = select_neighbors(graph, parameters, q, distances, labels, size, layer, visited, links)
         if layer == 0:
@@ -73,7 +75,8 @@ def insert(graph, parameters, q, entry_point, visited, distances, labels):
         m_max = parameters.M_max0 if layer == 0 else parameters.M
         for place in range(count):
             connect(graph, links[place], q, layer, m_max)
-    return q if level > top else entry_point
+    if level > top:
+        graph.state[ENTRY] = q
 
 
 @kernel
@@ -154,13 +157,15 @@ def children(graph, e, q, limit):
 
 
 @kernel
-def insert_batch(graph, parameters, entry_point, start, stop, visited):
-    """Insert rows start … stop - 1; returns the entry point."""
+def insert_batch(graph, parameters, ids, live, new_ids, dead, visited):
+    """Insert the rows after the last one, give them the new ids, and take those of the rows `dead`: all in one step."""
     distances = np.empty(parameters.ef_construction, np.float32)
     labels = np.empty(parameters.ef_construction, np.int64)
-    for q in range(start, stop):
-        entry_point = insert(graph, parameters, q, entry_point, visited, distances, labels)
-    return entry_point
+    first = graph.state[COUNT]
+    for q in range(first, first + new_ids.shape[0]):
+        insert(graph, parameters, q, visited, distances, labels)
+        graph.state[UPPER] += graph.levels[q]
+    assign_ids(ids, live, graph.state, new_ids, dead)
 
 
 # ---- Algorithm 2: SEARCH-LAYER ---------------------------------------------------------------------------------------
@@ -376,11 +381,12 @@ def extend_candidates(graph, q, distances, labels, size, layer, visited):
 
 
 @kernel
-def knn_search(graph, queries, q, entry_point, distances, labels, allowed, filtered, visited):
+def knn_search(graph, queries, q, distances, labels, allowed, filtered, visited):
     """The ef nearest allowed rows found for query q, sorted; returns how many. ef is the length of `distances`.
 
     W ← ep;  for l_c = L … 1: W ← search-layer(q, W, ef = 1);  W ← search-layer(q, W, ef, 0)
     """
+    entry_point = graph.state[ENTRY]
     size = enter(graph, queries, q, entry_point, distances, labels)
     for layer in range(graph.levels[entry_point], 0, -1):
         size = search_layer(graph, queries, q, distances[:1], labels[:1], size, layer, visited)
@@ -390,11 +396,11 @@ def knn_search(graph, queries, q, entry_point, distances, labels, allowed, filte
 
 
 @kernel
-def search_batch(graph, queries, entry_point, ef, allowed, filtered, row_ids, ids, distances, visited):
+def search_batch(graph, queries, ef, allowed, filtered, row_ids, ids, distances, visited):
     """Algorithm 5 for each query, into ids (Q, k) and distances (Q, k); places without a result stay as they are."""
     w_distances, w_labels = np.empty(ef, np.float32), np.empty(ef, np.int64)
     for q in range(queries.shape[0]):
-        size = knn_search(graph, queries, q, entry_point, w_distances, w_labels, allowed, filtered, visited)
+        size = knn_search(graph, queries, q, w_distances, w_labels, allowed, filtered, visited)
         name(graph, w_distances, w_labels, size, allowed, filtered, row_ids, ids[q], distances[q])
 
 

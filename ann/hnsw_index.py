@@ -3,9 +3,9 @@
 import numpy as np
 
 from .exact import exact_search
-from .graph import Graph, aligned_empty, grow, list_width
+from .graph import ENTRY, UPPER, Graph, aligned_empty, grow, list_width
 from .hnsw import Parameters, insert_batch, search_batch
-from .index import Index
+from .index import Index, number
 from .inputs import positive_int
 from .threads import run_threads
 from .visited import VisitedPool
@@ -52,6 +52,8 @@ class HNSW(Index):
         """Candidates kept while inserting."""
         return self._parameters.ef_construction
 
+    _upper_count, _entry_point = number(UPPER), number(ENTRY)
+
     # ---- storage -----------------------------------------------------------------------------------------------------
 
     def _clear(self):
@@ -60,7 +62,6 @@ class HNSW(Index):
         self._neighbors0, self._upper = (aligned_empty((0, width), np.int32) for width in widths)
         self._upper_start, self._levels = np.empty(0, np.int32), np.empty(0, np.int8)
         self._parent, self._copies = np.empty(0, np.int32), np.empty(0, np.int32)
-        self._upper_count, self._entry_point = 0, -1
 
     def _reserve(self, rows):
         super()._reserve(rows)
@@ -73,26 +74,26 @@ class HNSW(Index):
     def _graph(self):
         """The arrays as the kernels take them."""
         links = self._neighbors0, self._upper, self._upper_start
-        return Graph(self._metric, self._vectors, *links, self._levels, self._parent, self._copies)
+        return Graph(self._metric, self._vectors, *links, self._levels, self._parent, self._copies, self._state)
 
     # ---- Algorithm 1 -------------------------------------------------------------------------------------------------
 
-    def _link(self, start, stop):
+    def _link(self, new_ids, dead):
+        start, upper_count = self._count, self._upper_count
+        stop = start + len(new_ids)
         levels = draw_levels(self.seed, start, stop, self.M)
+        end = upper_count + np.cumsum(levels, dtype=np.int64)
         self._levels[start:stop] = levels
-        first = self._upper_count + np.cumsum(levels, dtype=np.int64) - levels
-        self._upper_start[start:stop] = np.where(levels > 0, first, -1)
-        self._upper_count += int(levels.sum())
-        self._upper = grow(self._upper, self._upper_count, -1)
+        self._upper_start[start:stop] = np.where(levels > 0, end - levels, -1)
+        self._upper = grow(self._upper, int(end[-1]), -1)
+        names = self._ids, self._live, new_ids, dead
         with self._visited.borrow(len(self._parent)) as visited:
-            self._entry_point = insert_batch(self._graph(), self._parameters, self._entry_point, start, stop, visited)
+            insert_batch(self._graph(), self._parameters, *names, visited)
 
     # ---- Algorithm 5 -------------------------------------------------------------------------------------------------
 
     def _search(self, queries, ids, distances, ef, allowed, threads):
         count = self._count
-        if allowed is None and len(self) < count:
-            allowed = self._live[:count]
         filtered = allowed is not None
         if filtered and self._better_exact(int(allowed.sum()), ef):
             rows = np.flatnonzero(allowed)
@@ -108,7 +109,7 @@ class HNSW(Index):
             part = slice(start, start + size)
             out = ids[part], distances[part]
             with self._visited.borrow(count) as visited:
-                search_batch(graph, queries[part], self._entry_point, ef, allowed, filtered, row_ids, *out, visited)
+                search_batch(graph, queries[part], ef, allowed, filtered, row_ids, *out, visited)
 
         run_threads(answer, range(0, len(queries), size), threads)
 
@@ -130,7 +131,7 @@ class HNSW(Index):
     def _from_facts(cls, facts):
         names = ("M", "ef_construction", "seed", "heuristic", "extend_candidates", "keep_pruned")
         index = cls(int(facts["dim"]), facts["metric"], **{name: int(facts[name]) for name in names})
-        index._entry_point = int(facts["entry_point"])
+        index._state[ENTRY] = int(facts["entry_point"])
         return index
 
     def _tables(self):
@@ -153,7 +154,7 @@ class HNSW(Index):
                     f"{name}: expected {table.dtype} {(rows, *table.shape[1:])}, got {got.dtype} {got.shape}"
                 )
             setattr(self, f"_{name}", got)
-        self._upper_count = len(self._upper)
+        self._state[UPPER] = len(self._upper)
 
 
 def draw_levels(seed, start, stop, M):

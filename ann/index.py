@@ -1,17 +1,28 @@
 """What every index shares: rows of vectors with ids, added, replaced, removed, searched, saved.
 
 A row is a vector's place in the arrays; its id is the caller's name for it. Removing marks the row as dead (id -1), and
-an index that needs its dead rows for the way through keeps them until `compact`. Rows are written and linked before
-they become live, so that an interrupted add leaves a prefix of its rows.
+an index that needs its dead rows for the way through keeps them until `compact`.
+
+Interrupts   Whatever is written beyond the last counted row is not there yet. One call of a compiled kernel, which a
+             signal cannot halve, links a chunk of rows, names them, takes the ids that they replace, and counts them.
+             So an interrupted add leaves a prefix of its rows, in whole chunks; remove and compact are done or not.
+             `_rows` only saves time: it is taken away before such a call, put back after it, and built anew if lost.
 """
+
+from copy import copy
 
 import numpy as np
 
 from .distance import METRICS, normalize_rows
-from .graph import aligned_empty, grow
+from .graph import COUNT, LAST_ID, LIVE, aligned_empty, assign_ids, grow
 from .inputs import MAX_ID, as_allowed, as_ids, as_vectors, metric_code, positive_int
 
 CHUNK = 1024  # rows between two moments at which Ctrl-C can take effect
+
+
+def number(place):
+    """A read-only attribute: one number of the index's state."""
+    return property(lambda index: int(index._state[place]))
 
 
 class Index:
@@ -24,8 +35,13 @@ class Index:
         self.dim = positive_int(dim, "dim")
         self._metric = metric_code(metric)
         self.metadata = {}
-        self._next_id = 0
         self._clear()
+
+    _count, _live_count = number(COUNT), number(LIVE)
+
+    @property
+    def _next_id(self):
+        return int(self._state[LAST_ID]) + 1
 
     @property
     def metric(self):
@@ -74,24 +90,20 @@ class Index:
         self._reserve(self._count + len(vectors))
         for start in range(0, len(vectors), CHUNK):
             part = slice(start, start + CHUNK)
-            first, stop = self._count, self._count + len(ids[part])
-            self._vectors[first:stop], self._ids[first:stop], self._live[first:stop] = vectors[part], -1, False
-            self._count = stop
-            self._link(first, stop)
-            self._name(first, ids[part])
+            self._vectors[self._count : self._count + len(ids[part])] = vectors[part]
+            self._insert(ids[part])
         self._removed()
 
-    def _name(self, first, ids):
-        """Make rows first … live under their ids; rows that had these ids die."""
-        rows = self._row_of() if ids.min() < self._next_id else None
+    def _insert(self, new_ids):
+        """Link and name the rows after the last one; rows that had these ids die."""
+        rows = self._row_of() if new_ids.min() < self._next_id else {}
+        dead = np.array([rows[i] for i in new_ids.tolist() if i in rows], np.int64)
+        rows, self._rows = self._rows, None
+        first = self._count
+        self._link(new_ids, dead)
         if rows is not None:
-            self._kill([rows[i] for i in ids.tolist() if i in rows])
-        stop = first + len(ids)
-        self._ids[first:stop], self._live[first:stop] = ids, True
-        self._live_count += len(ids)
-        self._next_id = max(self._next_id, int(ids.max()) + 1)
-        if self._rows is not None:
-            self._rows.update(zip(ids.tolist(), range(first, stop), strict=True))
+            rows.update(zip(new_ids.tolist(), range(first, self._count), strict=True))
+            self._rows = rows
 
     def remove(self, ids):
         """Remove rows by id.
@@ -103,25 +115,28 @@ class Index:
         for position, i in enumerate(ids):
             if i not in rows:
                 raise ValueError(f"ids: id {i} at position {position} is not in the index")
-        self._kill([rows.pop(i) for i in ids])
+        self._rows = None
+        dead = np.array([rows.pop(i) for i in ids], np.int64)
+        assign_ids(self._ids, self._live, self._state, np.empty(0, np.int64), dead)
+        self._rows = rows
         self._removed()
-
-    def _kill(self, rows):
-        self._live[rows], self._ids[rows] = False, -1
-        self._live_count -= len(rows)
 
     def _removed(self):
         """After rows may have died: an index without dead rows drops them here."""
         if self._live_count == 0 and self._count:
-            self._clear()
+            self.compact()
 
     def compact(self):
         """Build the index anew from its live rows, in their order: as a new index that was given only these."""
         live = np.flatnonzero(self._live[: self._count])
-        vectors, ids = self._vectors[live], self._ids[live]
-        self._clear()
-        if len(ids):
-            self._append(vectors, ids)
+        fresh = copy(self)
+        fresh._clear()
+        fresh._reserve(len(live))
+        for start in range(0, len(live), CHUNK):
+            rows = live[start : start + CHUNK]
+            fresh._append(self._vectors[rows], self._ids[rows])
+        fresh._state[LAST_ID] = self._state[LAST_ID]
+        vars(self).update(vars(fresh))  # one step: an interrupted compact changes nothing
 
     def _row_of(self):
         """Dictionary id → row, built when it is first needed."""
@@ -133,7 +148,7 @@ class Index:
     # ---- storage -----------------------------------------------------------------------------------------------------
 
     def _clear(self):
-        self._count = self._live_count = 0
+        self._state = np.array([0, 0, -1, 0, -1], np.int64)
         self._vectors = aligned_empty((0, self.dim), np.float32)
         self._ids, self._live = np.empty(0, np.int64), np.empty(0, np.bool_)
         self._rows = None
@@ -153,7 +168,10 @@ class Index:
         """
         queries = as_vectors(queries, self.dim, self.metric, "queries")
         k, ef, threads = positive_int(k, "k"), positive_int(ef, "ef"), positive_int(threads, "threads")
-        allowed = None if allow is None else as_allowed(allow, self._ids[: self._count])
+        if allow is not None:
+            allowed = as_allowed(allow, self._ids[: self._count])
+        else:
+            allowed = self._live[: self._count] if len(self) < self._count else None
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
         if len(self) and len(queries):

@@ -279,7 +279,8 @@ def test_insert_batch_needs_no_more_than_it_says():
     index._reserve(80)
     before = [table[40:].copy() for table in index._graph()[2:] if len(table) == 80]
     index._vectors[40:80] = gaussian(1, 40, 4)
-    insert_batch(index._graph(), index._parameters, index._entry_point, 40, 41, np.zeros(81, np.uint8))
+    names = index._ids, index._live, np.array([77]), np.array([3])
+    insert_batch(index._graph(), index._parameters, *names, np.zeros(81, np.uint8))
     after = [table[41:] for table in index._graph()[2:] if len(table) == 80]
     assert all(np.array_equal(a[1:], b) for a, b in zip(before, after, strict=True))
 
