@@ -60,6 +60,7 @@ def test_bpe_kernel_equals_the_plain_form(merges, by_ranks, texts, pattern):
 
 @pytest.mark.kernels
 @given(merge_tables(b"ab"), st.text("ab", min_size=2, max_size=150))
+@example([(b"b", b"a"), (b"a", b"b"), (b"ba", b"b"), (b"a", b"ba")], "abab")
 def test_bpe_long_merges_equal_short_ones(merges, word):
     """The heap joins what a look at all ranks joins; without blanks in a word, nothing else decides."""
     tok = byte_tokenizer(merges)
