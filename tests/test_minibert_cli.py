@@ -91,12 +91,13 @@ def test_cli_query_answers_from_another_process_and_folder(home, tmp_path):
     assert exact.stdout == done.stdout
 
 
-def test_cli_query_of_unknown_words_answers(home):
-    """A question of nothing but unknown words is answered, with a warning; several are answered one by one."""
-    done = minibert("query", "-q", "☃☃ ☂", "--question=owl", "--store", "store", "-k", 1, cwd=home)
-    warning = "minibert: warning: question 1: none of its words is in the vocabulary\n"
-    assert (done.returncode, done.stderr) == (0, warning)
-    assert done.stdout.startswith("\n☃☃ ☂\n 1  ") and "\nowl\n 1  " in done.stdout
+def test_cli_query_of_unknown_words_only(home):
+    """Nothing but unknown words is an error that names the question; one known word is enough for an answer."""
+    done = minibert("query", "-q", "owl", "--question=☃☃ ☂", "--store", "store", "-k", 1, cwd=home)
+    assert fails(done, "question 2: none of its words is in the encoder's vocabulary: '☃☃ ☂'")
+    done = main("query", "-q", "☃☃ owl", "--question=owl", "--store", "store", "-k", 1, cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\n☃☃ owl\n 1  ") and "\nowl\n 1  " in done.stdout
 
 
 def test_cli_query_joins_its_words(home):
@@ -225,7 +226,7 @@ def test_cli_empty_corpus(home, tmp_path):
     assert fails(minibert("ingest", "empty", *ingest, cwd=tmp_path), "empty", "the corpus is empty")
     assert not (tmp_path / "store").exists()
     assert fails(main("ingest", "e.jsonl", *ingest, cwd=tmp_path), "the corpus is empty")
-    assert fails(main("query", "q", "--store", tmp_path / "store", cwd=tmp_path), "store", "holds no documents")
+    assert fails(main("query", "owl", "--store", tmp_path / "store", cwd=tmp_path), "store", "holds no documents")
     assert fails(main("train", "e.tsv", "--out", "m", cwd=tmp_path), "e.tsv", "empty")
     assert not (tmp_path / "m").exists()
 
@@ -233,10 +234,10 @@ def test_cli_empty_corpus(home, tmp_path):
 def test_cli_empty_document(home, tmp_path):
     """The error names the document; the store is as before."""
     store = copy(home / "store", tmp_path / "store")
-    (tmp_path / "a.txt").write_text("something")
+    (tmp_path / "a.txt").write_text("owl")
     (tmp_path / "b.txt").write_text(" \n")
     assert fails(minibert("ingest", "a.txt", "b.txt", "--store", store, cwd=tmp_path), "b.txt", "is empty")
-    done = main("query", "something", "--store", store, "-k", 50, cwd=tmp_path)
+    done = main("query", "owl", "--store", store, "-k", 50, cwd=tmp_path)
     assert "a.txt" not in done.stdout and done.stdout.count("texts/") == 8
 
 

@@ -13,7 +13,6 @@ import contextlib
 import json
 import secrets
 import sqlite3
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -166,7 +165,10 @@ class Store:
         return self.search_batch([query], k, exact)[0]
 
     def search_batch(self, queries: Sequence[str], k: int = 10, exact: bool = False) -> list[list[Hit]]:
-        """One list of hits a question; exact=True scans all vectors, otherwise HNSW finds (nearly always) the same."""
+        """One list of hits a question; exact=True scans all vectors, otherwise HNSW finds (nearly always) the same.
+
+        Raises   TypeError: a text in place of a list; ValueError: k < 1, a question that is empty or all unknown words
+        """
         if isinstance(queries, (str, bytes)):
             raise TypeError(f"expected a list of texts, got {queries!r:.80}")
         if k < 1:
@@ -174,8 +176,11 @@ class Store:
         for i, query in enumerate(queries, start=1):
             if not isinstance(query, str) or not query.strip():
                 raise ValueError(f"expected a question, got {query!r} (question {i})")
-        for i in find_unknown(self.encoder, list(queries)):
-            warnings.warn(f"question {i + 1}: none of its words is in the vocabulary", stacklevel=2)
+        if unknown := find_unknown(self.encoder, list(queries)):
+            at = unknown[0]
+            raise ValueError(
+                f"question {at + 1}: none of its words is in the encoder's vocabulary: {queries[at]!r:.80}"
+            )
         vectors = self.encoder.encode_query(list(queries))
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
