@@ -124,3 +124,13 @@ def byte_tokenizer(merges=(), pattern="gpt2", special_tokens=(), by_ranks=False)
     vocab = {**{spell(token): i for token, i in ranks.items()}, **specials}
     model = BPE(vocab, [(spell(left), spell(right)) for left, right in merges], special_tokens=specials)
     return byte_level(model, pattern, specials)
+
+
+def assert_batch_equals_plain(tok, texts):
+    """The kernel's ids, offsets and word numbers of a batch are those of the plain form, text by text."""
+    for _ in range(2):  # the second time the pieces come from the cache
+        batch = tok.segment_batch(texts)
+        for b, text in enumerate(texts):
+            part = slice(batch.starts[b], batch.starts[b + 1])
+            columns = batch.ids[part], batch.offsets[part, 0], batch.offsets[part, 1], batch.word_ids[part]
+            assert list(zip(*(column.tolist() for column in columns), strict=True)) == tok.segment(text), ascii(text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers import byte_tokenizer, interpreted
+from helpers import assert_batch_equals_plain, byte_tokenizer, interpreted
 from oracles import bpe as oracle
 from strategies import merge_tables, pattern_texts
 from tokenizers import BPE, bpe_kernel
@@ -39,15 +39,6 @@ def test_bpe_ranks_equal_the_definition(merges, word):
     tok = byte_tokenizer(merges, by_ranks=True)
     ranks = {unspell(token): i for token, i in tok.vocab.items()}
     assert tokens_of(tok, word) == oracle.encode(to_bytes(word), lambda a, b: ranks.get(a + b), ranks)
-
-
-def assert_batch_equals_plain(tok, texts):
-    for _ in range(2):  # the second time the pieces come from the cache
-        batch = tok.segment_batch(texts)
-        for b, text in enumerate(texts):
-            part = slice(batch.starts[b], batch.starts[b + 1])
-            columns = batch.ids[part], batch.offsets[part, 0], batch.offsets[part, 1], batch.word_ids[part]
-            assert list(zip(*(column.tolist() for column in columns), strict=True)) == tok.segment(text), ascii(text)
 
 
 @pytest.mark.kernels

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tokenizers
-from helpers import bert_tokenizer
+from helpers import assert_batch_equals_plain, bert_tokenizer
 from oracles import wordpiece as oracle
 from strategies import piece_vocabularies, unicode_texts
 from tokenizers import BertNormalizer, WordPiece
@@ -42,15 +42,6 @@ def test_wordpiece_match_equals_the_definition(drawn, longest):
 def test_wordpiece_kernel_equals_the_plain_form(tokens, texts, longest):
     """The kernel's trie and cache give the plain form's ids, offsets and words for any vocabulary."""
     assert_batch_equals_plain(bert_tokenizer(tokens, max_input_chars_per_word=longest), texts)
-
-
-def assert_batch_equals_plain(tok, texts):
-    for _ in range(2):  # the second time the chunks come from the cache
-        batch = tok.segment_batch(texts)
-        for b, text in enumerate(texts):
-            part = slice(batch.starts[b], batch.starts[b + 1])
-            columns = batch.ids[part], batch.offsets[part, 0], batch.offsets[part, 1], batch.word_ids[part]
-            assert list(zip(*(column.tolist() for column in columns), strict=True)) == tok.segment(text), ascii(text)
 
 
 @pytest.mark.kernels
