@@ -10,6 +10,7 @@ from minibert import ops
 from minibert.ops.activations import gelu_fast, gelu_plain, gelu_slope_fast, gelu_slope_plain
 from minibert.ops.embedding import scatter_add, scatter_add_fast
 from minibert.ops.layer_norm import center, center_fast, normalize, normalize_fast
+from minibert.ragged import Ragged
 from oracles import transformer as oracle
 from strategies import matrices, ragged_batches
 
@@ -33,6 +34,7 @@ CASES = {
     "l2_normalize": (ops.l2_normalize, ops.l2_normalize_backward, (X,)),
     "similarity": (ops.similarity, ops.similarity_backward, (X, RNG.standard_normal((7, 8)))),
     "cross_entropy": (lambda s: ops.cross_entropy(s, IDS), ops.cross_entropy_backward, (X,)),
+    "cross_entropy, smoothed": (lambda s: ops.cross_entropy(s, IDS, 0.3), ops.cross_entropy_backward, (X,)),
     "dropout": (
         lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)),
         ops.dropout_backward,
@@ -73,6 +75,81 @@ def test_attention_equals_the_padded_masked_formula(batch, seed):
     padded[mask] = qkv
     theirs = oracle.padded_attention(*np.split(padded, 3, axis=2), 2, mask)[mask]
     np.testing.assert_allclose(ours, theirs, atol=1e-13 * longest)
+
+
+@st.composite
+def paired_batches(draw):
+    """As many targets as sources, often pairs of the same two lengths next to each other."""
+    pairs = draw(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=4))
+    pairs += draw(st.sampled_from([[], pairs[-1:], pairs]))
+    return tuple(Ragged.from_sequences([[0] * n for n in lengths]) for lengths in zip(*pairs, strict=True))
+
+
+@given(paired_batches(), st.sampled_from([0.0, 0.3]), st.integers(0, 2**32 - 1))
+def test_causal_and_cross_attention_backward_are_derivatives(batches, rate, seed):
+    """With and without dropped weights, on ragged batches."""
+    targets, sources = batches
+    rng = np.random.default_rng(seed)
+    qkv, q, kv = (
+        rng.standard_normal(s) for s in ((len(targets.ids), 12), (len(targets.ids), 4), (len(sources.ids), 8))
+    )
+
+    def causal(qkv):
+        return ops.attention(qkv, targets, 2, rate, np.random.default_rng(seed), causal=True)
+
+    def cross(q, kv):
+        return ops.cross_attention(q, kv, targets, sources, 2, rate, np.random.default_rng(seed))
+
+    assert_gradient(causal, ops.attention_backward, (qkv,), rng)
+    assert_gradient(cross, ops.cross_attention_backward, (q, kv), rng)
+
+
+@given(paired_batches(), st.integers(0, 2**32 - 1))
+def test_causal_and_cross_attention_equal_the_masked_formula(batches, seed):
+    """Sequence by sequence: no token sees a later one of its target, or another pair's source."""
+    targets, sources = batches
+    rng = np.random.default_rng(seed)
+    qkv, kv = rng.standard_normal((len(targets.ids), 12)), rng.standard_normal((len(sources.ids), 8))
+    causal, _ = ops.attention(qkv, targets, 2, causal=True)
+    cross, _ = ops.cross_attention(qkv[:, :4], kv, targets, sources, 2)
+    for b in range(len(targets)):
+        rows, source_rows = slice(*targets.starts[b : b + 2]), slice(*sources.starts[b : b + 2])
+        q, k, v = np.split(qkv[rows], 3, axis=1)
+        expected = oracle.masked_attention(q, k, v, 2, lambda i, j: j <= i)
+        np.testing.assert_allclose(causal[rows], expected, atol=1e-13)
+        k, v = np.split(kv[source_rows], 2, axis=1)
+        expected = oracle.masked_attention(q, k, v, 2, lambda i, j: True)
+        np.testing.assert_allclose(cross[rows], expected, atol=1e-13)
+
+
+def test_cross_attention_refuses_unpaired_batches():
+    """Every target has a source."""
+    one, two = Ragged.from_sequences([[0]]), Ragged.from_sequences([[0], [0]])
+    with pytest.raises(ValueError, match="got 1 targets and 2 sources"):
+        ops.cross_attention(np.zeros((1, 4)), np.zeros((2, 8)), one, two, 2)
+
+
+@given(matrices(), st.sampled_from([0.0, 0.1, 0.9]))
+def test_cross_entropy_equals_its_formula(x, smoothing):
+    """Labels, smoothed or not, term by term, also over several blocks of rows."""
+    x = np.tile(x / 10, (7, 1))
+    targets = np.arange(len(x)) % x.shape[1]
+    loss, _ = ops.cross_entropy(x, targets, smoothing)
+    assert loss == pytest.approx(oracle.smoothed_cross_entropy(x, targets, smoothing), rel=1e-12)
+    with pytest.raises(ValueError, match=r"smoothing in \[0, 1\), got 1"):
+        ops.cross_entropy(x, targets, 1)
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_sinusoids_equal_their_formula_and_turn_by_one_matrix(length, width):
+    """Every number; and y[t + 3] is the same rotation of y[t] for all t."""
+    y = ops.sinusoids(length, width)
+    expected = [[oracle.sinusoid(t, column, width) for column in range(width)] for t in range(length)]
+    np.testing.assert_allclose(y, np.reshape(expected, (length, width)), atol=1e-13)
+    if width % 2 == 0 and length > 3:
+        angles = 3 / 10000 ** (np.arange(0, width, 2) / width)
+        sine, cosine = y[:-3, 0::2], y[:-3, 1::2]
+        np.testing.assert_allclose(y[3:, 0::2], sine * np.cos(angles) + cosine * np.sin(angles), atol=1e-13)
 
 
 @given(matrices())

@@ -10,6 +10,8 @@ from minibert.ops.activations import relu as relu
 from minibert.ops.activations import relu_backward as relu_backward
 from minibert.ops.attention import attention as attention
 from minibert.ops.attention import attention_backward as attention_backward
+from minibert.ops.cross_attention import cross_attention as cross_attention
+from minibert.ops.cross_attention import cross_attention_backward as cross_attention_backward
 from minibert.ops.cross_entropy import cross_entropy as cross_entropy
 from minibert.ops.cross_entropy import cross_entropy_backward as cross_entropy_backward
 from minibert.ops.dropout import dropout as dropout
@@ -26,6 +28,7 @@ from minibert.ops.pooling import cls_pooling as cls_pooling
 from minibert.ops.pooling import cls_pooling_backward as cls_pooling_backward
 from minibert.ops.pooling import mean_pooling as mean_pooling
 from minibert.ops.pooling import mean_pooling_backward as mean_pooling_backward
+from minibert.ops.positions import sinusoids as sinusoids
 from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward
 from minibert.ops.softmax import softmax as softmax

@@ -1,5 +1,7 @@
 """Multi-head self-attention (Vaswani 2017, arXiv:1706.03762, section 3.2) over a ragged batch."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minibert.ops.dropout import dropout, dropout_backward
@@ -7,25 +9,34 @@ from minibert.ops.softmax import softmax, softmax_backward
 from minibert.ragged import Ragged
 
 
-def attention(qkv: np.ndarray, batch: Ragged, heads: int, dropout_rate: float = 0.0, rng=None):
-    """Every token looks at all tokens of its own sequence, once per head.
+class Attended(NamedTuple):
+    """What the backward pass needs of a block of sequences; q (count, heads, length, d)."""
+
+    q: np.ndarray
+    k: np.ndarray
+    v: np.ndarray
+    scale: np.floating
+    weights: np.ndarray  # (count, heads, length, others), each row sums to 1
+    dropped: np.ndarray
+    mask: np.ndarray | None
+
+
+def attention(qkv: np.ndarray, batch: Ragged, heads: int, dropout_rate: float = 0.0, rng=None, causal: bool = False):
+    """Every token looks at all tokens of its own sequence, once per head; a causal one only at itself and those before.
 
         y = concat_h softmax(Q_h K_hᵀ / √d) V_h,   d = D / heads          eq. 1
 
     Shapes   qkv (T, 3D): query, key and value of each row, side by side → y (T, D)
-    Differs  no mask: sequences of one length form a block of their own, so there is nothing to hide;
+    Differs  no mask for padding: sequences of one length form a block of their own, so there is nothing to hide;
              `dropout_rate` drops attention weights, as BERT does
     """
-    width = qkv.shape[1] // 3
-    y = np.empty((len(qkv), width), qkv.dtype)
+    y = np.empty((len(qkv), qkv.shape[1] // 3), qkv.dtype)
     blocks = []
     for rows, count, length in batch.runs:
         q, k, v = split_heads(qkv[rows], count, length, heads)
-        scale = qkv.dtype.type(1 / np.sqrt(width // heads))
-        weights, softmax_cache = softmax((q @ k.swapaxes(-1, -2)) * scale)
-        dropped, mask = dropout(weights, dropout_rate, rng)
-        merge_heads(dropped @ v, y[rows])
-        blocks.append((rows, q, k, v, scale, softmax_cache, dropped, mask))
+        context, cache = attend(q, k, v, causal, dropout_rate, rng)
+        merge_heads(context, y[rows])
+        blocks.append((rows, cache))
     return y, (qkv.shape, heads, blocks)
 
 
@@ -33,20 +44,39 @@ def attention_backward(dy: np.ndarray, cache) -> np.ndarray:
     """Gradient of attention: dqkv."""
     shape, heads, blocks = cache
     dqkv = np.empty(shape, dy.dtype)
-    for rows, q, k, v, scale, softmax_cache, dropped, mask in blocks:
-        count, _, length, _ = q.shape
-        # forward: y = merge_heads(dropped @ v)
-        dcontext = dy[rows].reshape(count, length, heads, -1).swapaxes(1, 2)
-        ddropped = dcontext @ v.swapaxes(-1, -2)
-        dv = dropped.swapaxes(-1, -2) @ dcontext
-        # forward: dropped = dropout(softmax((q @ k.T) * scale))
-        dscores = softmax_backward(dropout_backward(ddropped, mask), softmax_cache) * scale
-        dq = dscores @ k
-        dk = dscores.swapaxes(-1, -2) @ q
+    for rows, block in blocks:
+        gradients = attend_backward(dy[rows], heads, block)
         # forward: q, k, v = split_heads(qkv)
-        for target, gradient in zip(np.split(dqkv[rows], 3, axis=1), (dq, dk, dv), strict=True):
+        for target, gradient in zip(np.split(dqkv[rows], 3, axis=1), gradients, strict=True):
             merge_heads(gradient, target)
     return dqkv
+
+
+def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None):
+    """Eq. 1 for a block of sequences: softmax(q kᵀ / √d) v.
+
+    Shapes   q (count, heads, length, d), k and v (count, heads, others, d) → y as q; causal: others = length
+    """
+    scale = q.dtype.type(1 / np.sqrt(q.shape[-1]))
+    scores = (q @ k.swapaxes(-1, -2)) * scale
+    if causal:
+        scores[..., np.triu(np.ones(scores.shape[-2:], bool), 1)] = -np.inf
+    weights, _ = softmax(scores)
+    dropped, mask = dropout(weights, dropout_rate, rng)
+    return dropped @ v, Attended(q, k, v, scale, weights, dropped, mask)
+
+
+def attend_backward(dy: np.ndarray, heads: int, cache: Attended):
+    """Gradients of attend: (dq, dk, dv); dy as rows (count · length, D)."""
+    q, k, v, scale, weights, dropped, mask = cache
+    count, _, length, _ = q.shape
+    # forward: y = merge_heads(dropped @ v)
+    dcontext = dy.reshape(count, length, heads, -1).swapaxes(1, 2)
+    ddropped = dcontext @ v.swapaxes(-1, -2)
+    dv = dropped.swapaxes(-1, -2) @ dcontext
+    # forward: dropped = dropout(softmax((q @ k.T) * scale)); a weight that the future had is 0, and so is its gradient
+    dscores = softmax_backward(dropout_backward(ddropped, mask), weights) * scale
+    return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
 
 def split_heads(rows: np.ndarray, count: int, length: int, heads: int) -> list[np.ndarray]:

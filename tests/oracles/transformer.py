@@ -26,18 +26,35 @@ def softmax(row):
 
 def padded_attention(q, k, v, heads, mask):
     """Vaswani 2017 eq. 1 with a padding mask; q, k, v (B, L, D), mask (B, L) → (B, L, D)."""
-    count, length, width = q.shape
-    d = width // heads
+    rows = zip(q, k, v, mask, strict=True)
+    return np.array([masked_attention(q, k, v, heads, lambda i, j, m=m: m[j]) for q, k, v, m in rows])
+
+
+def masked_attention(q, k, v, heads, sees):
+    """Vaswani 2017 eq. 1, one pair of sequences; q (L, D), k, v (M, D), sees(i, j): whether i looks at j → (L, D)."""
+    d = q.shape[1] // heads
     out = np.zeros_like(q)
-    for b in range(count):
-        for h in range(heads):
-            part = slice(h * d, (h + 1) * d)
-            for i in range(length):
-                scores = [
-                    q[b, i, part] @ k[b, j, part] / math.sqrt(d) if mask[b, j] else -math.inf for j in range(length)
-                ]
-                out[b, i, part] = sum(w * v[b, j, part] for j, w in enumerate(softmax(scores)))
+    for h in range(heads):
+        part = slice(h * d, (h + 1) * d)
+        for i in range(len(q)):
+            scores = [q[i, part] @ k[j, part] / math.sqrt(d) if sees(i, j) else -math.inf for j in range(len(k))]
+            out[i, part] = sum(w * v[j, part] for j, w in enumerate(softmax(scores)))
     return out
+
+
+def sinusoid(t, column, width):
+    """Vaswani 2017 section 3.5, one number."""
+    angle = t / 10000 ** (2 * (column // 2) / width)
+    return math.cos(angle) if column % 2 else math.sin(angle)
+
+
+def smoothed_cross_entropy(scores, targets, smoothing):
+    """Szegedy 2016 section 7, one term at a time."""
+    total = 0.0
+    for row, target in zip(scores, targets, strict=True):
+        for j, p in enumerate(softmax(row)):
+            total -= ((1 - smoothing) * (j == target) + smoothing / len(row)) * math.log(p)
+    return total / len(scores)
 
 
 def padded_encoder(p, config, ids, type_ids, mask):
