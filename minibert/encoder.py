@@ -156,7 +156,7 @@ def embed(p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Ge
     x, words = embedding(batch.ids, p[WORDS])
     positions = segments = norm = None
     if config.positions:
-        _check_lengths(batch, config.positions)
+        check_lengths(batch, config.positions)
         rows, positions = embedding(batch.positions, p[POSITIONS])
         x = x + rows
     if config.segments:
@@ -185,7 +185,8 @@ def embed_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) 
         d[SEGMENTS][...] += embedding_backward(dx, segments)
 
 
-def _check_lengths(batch: Ragged, positions: int) -> None:
+def check_lengths(batch: Ragged, positions: int) -> None:
+    """ValueError for a sequence of more tokens than there are positions."""
     long = np.flatnonzero(batch.lengths > positions)
     if len(long):
         raise ValueError(

@@ -66,10 +66,15 @@ class Ragged:
 
     def take(self, sequences: np.ndarray) -> Ragged:
         """The named sequences, in the given order."""
-        lengths = self.lengths[sequences]
-        starts = np.concatenate(([0], np.cumsum(lengths)))
-        rows = np.arange(starts[-1]) + np.repeat(self.starts[sequences] - starts[:-1], lengths)
+        rows = self.rows_of(sequences)
+        starts = np.concatenate(([0], np.cumsum(self.lengths[sequences])))
         return Ragged(self.ids[rows], self.type_ids[rows], starts)
+
+    def rows_of(self, sequences: np.ndarray) -> np.ndarray:
+        """Numbers of the rows of the named sequences, in the given order."""
+        lengths = self.lengths[sequences]
+        ends = np.cumsum(lengths)
+        return np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.starts[sequences] - ends + lengths, lengths)
 
     def by_length(self) -> tuple[Ragged, np.ndarray]:
         """(the batch sorted by length, back), where sorted_values[back] is in the order of this batch again."""

@@ -11,24 +11,18 @@ weights, as in Karpukhin 2020 (DPR, arXiv:2004.04906): a word then means the sam
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-import tokenizers
-from minibert import checkpoint
 from minibert.blocks import linear_shapes
-from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
+from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 
-MODEL = "model.safetensors"
 QUERY, DOCUMENT = "query.", "document."
 SEQUENCES_A_PASS = 64
 
@@ -91,15 +85,14 @@ def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Pa
     encoder_backward(dcls, encoder_cache, config, d)
 
 
-class DualEncoder:
+class DualEncoder(SavedModel):
     """Two towers, their tokenizer and their configuration.
 
     model = DualEncoder.load(folder)
     scores = model.encode_query(questions) @ model.encode_document(answers).T
     """
 
-    def __init__(self, tokenizer, config: DualEncoderConfig, parameters: Parameters):
-        self.tokenizer, self.config, self.parameters = tokenizer, config, parameters
+    kind, config_class = "dual_encoder", DualEncoderConfig
 
     @classmethod
     def create(cls, tokenizer, config: DualEncoderConfig, seed: int = 0) -> DualEncoder:
@@ -107,8 +100,7 @@ class DualEncoder:
 
         Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
         """
-        if config.vocab_size < tokenizer.vocab_size:
-            raise ValueError(f"expected a vocab_size of at least {tokenizer.vocab_size}, got {config.vocab_size}")
+        check_vocabulary(tokenizer, config)
         parameters = Parameters(config.shapes)
         initialize(parameters.sub(QUERY), np.random.default_rng(seed))
         parameters.sub(DOCUMENT).flat[...] = parameters.sub(QUERY).flat
@@ -123,14 +115,6 @@ class DualEncoder:
     def metric(self) -> str:
         """What the vectors are compared by: "cosine" where they are normalised, else "ip"."""
         return "cosine" if self.config.normalize else "ip"
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of configuration, tokenizer and weights: equal fingerprints give equal vectors."""
-        digest = hashlib.sha256(self._config_json().encode())
-        digest.update(self.tokenizer.to_json().encode())
-        digest.update(self.parameters.flat.tobytes())
-        return digest.hexdigest()
 
     def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
         """Vectors of questions.
@@ -162,39 +146,6 @@ class DualEncoder:
         tower_backward(dq, q_cache, config, d.sub(QUERY))
         return float(loss), d
 
-    def save(self, folder) -> None:
-        """Write model.safetensors, which holds all, and copies of config.json and tokenizer.json for other readers.
-
-        Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
-        """
-        config, tokenizer = self._config_json(), self.tokenizer.to_json()
-        facts = {"config": config, "tokenizer": tokenizer}
-        files = {
-            "config.json": config.encode(),
-            "tokenizer.json": tokenizer.encode(),
-            MODEL: checkpoint.to_bytes(dict(self.parameters), facts),
-        }
-        checkpoint.save_folder(folder, files)
-
-    @classmethod
-    def load(cls, folder) -> DualEncoder:
-        """Read the model.safetensors that `save` wrote; the copies beside it are not read.
-
-        Raises   FileNotFoundError; CheckpointError: truncated, altered, or another kind of model
-        """
-        path = Path(folder) / MODEL
-        tensors, facts = checkpoint.load_file(path)
-        try:
-            settings = json.loads(facts["config"])
-            if settings.pop("model") != "dual_encoder":
-                raise ValueError("another kind of model")
-            config = DualEncoderConfig(**settings)
-            parameters = Parameters(config.shapes)
-            parameters.load(tensors)
-            return cls(tokenizers.from_json(facts["tokenizer"]), config, parameters)
-        except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{path}: not a dual encoder that `save` wrote: {error}") from error
-
     def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         from tqdm import tqdm
 
@@ -211,6 +162,3 @@ class DualEncoder:
             chunk = order[start : start + SEQUENCES_A_PASS]
             vectors[chunk], _ = tower(p, self.config, batch.take(chunk))
         return vectors
-
-    def _config_json(self) -> str:
-        return json.dumps({"model": "dual_encoder", **asdict(self.config)}, indent=2)

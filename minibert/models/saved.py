@@ -1,0 +1,76 @@
+"""What models with a tokenizer have in common: one true file that holds weights, settings and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import ClassVar
+
+import tokenizers
+from minibert import checkpoint
+from minibert.checkpoint import CheckpointError
+from minibert.parameters import Parameters
+
+MODEL = "model.safetensors"
+
+
+class SavedModel:
+    """A tokenizer, a configuration and parameters, and their way to the disk and back."""
+
+    kind: ClassVar[str]  # what the file says it is
+    config_class: ClassVar[type]
+
+    def __init__(self, tokenizer, config, parameters: Parameters):
+        self.tokenizer, self.config, self.parameters = tokenizer, config, parameters
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of configuration, tokenizer and weights: equal fingerprints give equal results."""
+        digest = hashlib.sha256(self._config_json().encode())
+        digest.update(self.tokenizer.to_json().encode())
+        digest.update(self.parameters.flat.tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder) -> None:
+        """Write model.safetensors, which holds all, and copies of config.json and tokenizer.json for other readers.
+
+        Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
+        """
+        config, tokenizer = self._config_json(), self.tokenizer.to_json()
+        facts = {"config": config, "tokenizer": tokenizer}
+        files = {
+            "config.json": config.encode(),
+            "tokenizer.json": tokenizer.encode(),
+            MODEL: checkpoint.to_bytes(dict(self.parameters), facts),
+        }
+        checkpoint.save_folder(folder, files)
+
+    @classmethod
+    def load(cls, folder):
+        """Read the model.safetensors that `save` wrote; the copies beside it are not read.
+
+        Raises   FileNotFoundError; CheckpointError: truncated, altered, or another kind of model
+        """
+        path = Path(folder) / MODEL
+        tensors, facts = checkpoint.load_file(path)
+        try:
+            settings = json.loads(facts["config"])
+            if settings.pop("model") != cls.kind:
+                raise ValueError("another kind of model")
+            config = cls.config_class(**settings)
+            parameters = Parameters(config.shapes)
+            parameters.load(tensors)
+            return cls(tokenizers.from_json(facts["tokenizer"]), config, parameters)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{path}: not a {cls.kind.replace('_', ' ')} that `save` wrote: {error}") from error
+
+    def _config_json(self) -> str:
+        return json.dumps({"model": self.kind, **asdict(self.config)}, indent=2)
+
+
+def check_vocabulary(tokenizer, config) -> None:
+    """ValueError where the configuration's vocabulary is smaller than the tokenizer's."""
+    if config.vocab_size < tokenizer.vocab_size:
+        raise ValueError(f"expected a vocab_size of at least {tokenizer.vocab_size}, got {config.vocab_size}")
