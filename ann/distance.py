@@ -22,10 +22,10 @@ L2, IP, COSINE = range(3)
 # Above this length |a - b|^2 or <a, b> could pass float32's largest number, 3.4e38.
 MAX_NORM = 9e18
 
-_ANY_ORDER = {"reassoc", "nsz", "contract"}
+ANY_ORDER = {"reassoc", "nsz", "contract"}
 
 
-@kernel(fastmath=_ANY_ORDER, forceinline=True)
+@kernel(fastmath=ANY_ORDER, forceinline=True)
 def squared_l2(a, i, b, j):
     """Squared Euclidean distance of row i of a and row j of b."""
     total = np.float32(0.0)
@@ -35,7 +35,7 @@ def squared_l2(a, i, b, j):
     return total
 
 
-@kernel(fastmath=_ANY_ORDER, forceinline=True)
+@kernel(fastmath=ANY_ORDER, forceinline=True)
 def inner_product(a, i, b, j):
     """Inner product of row i of a and row j of b."""
     total = np.float32(0.0)

@@ -9,20 +9,25 @@ there its error is larger than the distance. So the product only gives a *lower 
 
 and a row whose bound is not above the k-th best distance so far is measured again, term by term (distance.py). Both the
 product and the measurement are within (D + 4) 2^-24 (‖q‖ + ‖x‖)² of the true distance (ip: ‖q‖ ‖x‖), so twice that
-would do; the slack is twice as wide again, and the constant covers underflow and the subtraction from 1. The
-answer is therefore that of the plain double loop, bit for bit, whatever BLAS does; for N rows about k ln(N / k) a query
-are measured twice.
+would do; the slack is twice as wide again, which leaves room for comparing bounds in float32, and the constant covers
+underflow and the subtraction from 1. The answer is therefore that of the plain double loop, bit for bit, whatever BLAS
+does; for N rows about k ln(N / k) a query are measured twice. The comparison is arranged so that one SIMD loop rules out
+a group of rows: what depends on the row alone is on the left, what depends on the query on the right.
+
+    ‖x‖² - 2 <q, x> ≤ worst - ‖q‖² + slack        l2
+         -    <q, x> ≤ worst - 1 + slack           ip, cosine      slack: with the longest row of the block
 """
 
 import numpy as np
 
 from ._jit import kernel
-from .distance import L2, distance
+from .distance import ANY_ORDER, L2, distance
 from .heap import before, pop, push
 from .threads import run_threads
 
-BLOCK = 2048  # rows a matrix product; with 128 queries the products take 1 MB, and stay in the second-level cache
-QUERIES = 128
+BLOCK = 1024  # rows a matrix product; with 256 queries the products take 1 MB, and stay in the second-level cache
+QUERIES = 256
+GROUP = 64  # rows that one SIMD loop rules out
 FEW = 8  # queries below which reading every row once is all there is to gain: no product then
 
 
@@ -34,23 +39,46 @@ def scan_products(metric, queries, rows, products, row_ids, distances, ids, size
 
     Shapes   queries (Q, D), rows (N, D), products (Q, N) = queries rowsᵀ, row_ids (N,)
     """
-    unit = np.float64(2.0) ** -22
-    row_norms = np.empty(rows.shape[0], np.float64)
+    squares, longest = np.zeros(rows.shape[0], np.float32), np.float64(0.0)
     for n in range(rows.shape[0]):
-        row_norms[n] = norm(rows, n)
+        row_norm = norm(rows, n)
+        longest = max(longest, row_norm)
+        if metric == L2:
+            squares[n] = np.float32(row_norm * row_norm)
+    factor = np.float32(2.0 if metric == L2 else 1.0)
     for q in range(queries.shape[0]):
         q_norm = norm(queries, q)
-        for n in range(rows.shape[0]):
-            if sizes[q] == distances.shape[1]:
-                if metric == L2:
-                    reach = q_norm + row_norms[n]
-                    bound = q_norm * q_norm + row_norms[n] * row_norms[n] - 2.0 * products[q, n]
-                    bound -= unit * ((rows.shape[1] + 8) * reach * reach + 1e-31)
-                else:
-                    bound = 1.0 - products[q, n] - unit * ((rows.shape[1] + 8) * q_norm * row_norms[n] + 1.0)
-                if bound > -distances[q, 0]:
-                    continue
-            sizes[q] = offer(distances[q], ids[q], sizes[q], distance(metric, queries, q, rows, n), row_ids[n])
+        for first in range(0, rows.shape[0], GROUP):
+            last = min(first + GROUP, rows.shape[0])
+            full = sizes[q] == distances.shape[1]
+            limit = score_limit(metric, -distances[q, 0], q_norm, longest, rows.shape[1])
+            if full and not any_below(squares[first:last], products[q, first:last], factor, limit):
+                continue
+            for n in range(first, last):
+                if sizes[q] == distances.shape[1]:
+                    limit = score_limit(metric, -distances[q, 0], q_norm, longest, rows.shape[1])
+                    if squares[n] - factor * products[q, n] > limit:
+                        continue
+                sizes[q] = offer(distances[q], ids[q], sizes[q], distance(metric, queries, q, rows, n), row_ids[n])
+
+
+@kernel(forceinline=True)
+def any_below(squares, products, factor, limit):
+    """Whether any score squares[n] - factor products[n] is at most the limit."""
+    below = np.uint32(0)
+    for n in range(squares.shape[0]):
+        below |= np.uint32(squares[n] - factor * products[n] <= limit)
+    return below != np.uint32(0)
+
+
+@kernel(forceinline=True)
+def score_limit(metric, worst, q_norm, longest, dim):
+    """The largest score of a row that may belong to the k best, rows of the block being at most `longest`."""
+    unit = np.float64(2.0) ** -22
+    if metric == L2:
+        reach = q_norm + longest
+        return np.float32(worst - q_norm * q_norm + unit * ((dim + 8) * reach * reach + 1e-31))
+    return np.float32(worst - 1.0 + unit * ((dim + 8) * q_norm * longest + 1.0))
 
 
 @kernel
@@ -75,7 +103,7 @@ def offer(distances, ids, size, d, row_id):
     return push(distances, ids, size, -d, -row_id)
 
 
-@kernel
+@kernel(fastmath=ANY_ORDER)
 def norm(a, i):
     """Length of row i."""
     total = np.float64(0.0)
@@ -100,7 +128,7 @@ def sort_heaps(distances, ids, sizes):
 def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
     """The k nearest of some rows to each query; inf and -1 where there are fewer.
 
-    Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both
+    Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both, ascending
              → ids (Q, k) int64, distances (Q, k) float32
     """
     ids, distances = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
@@ -111,10 +139,15 @@ def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
         if len(queries) < FEW:
             scan_rows(metric, queries[part], vectors, rows, row_ids, *out)
         else:
+            room = np.empty(len(queries[part]) * BLOCK, np.float32)
             for first in range(0, len(rows), BLOCK):
                 chosen = rows[first : first + BLOCK]
+                if chosen[-1] - chosen[0] == len(chosen) - 1:
+                    chosen = slice(chosen[0], chosen[-1] + 1)  # neighbours: no copy
                 block = vectors[chosen]
-                scan_products(metric, queries[part], block, queries[part] @ block.T, row_ids[chosen], *out)
+                products = room[: len(queries[part]) * len(block)].reshape(-1, len(block))
+                np.matmul(queries[part], block.T, out=products)
+                scan_products(metric, queries[part], block, products, row_ids[chosen], *out)
         sort_heaps(*out)
 
     run_threads(answer, range(0, len(queries), QUERIES), threads)
