@@ -13,8 +13,7 @@ would do; the slack is twice as wide again, which leaves room for comparing boun
 underflow and the subtraction from 1. The answer is therefore that of the plain double loop, bit for bit, whatever BLAS
 does; for N rows about k ln(N / k) a query are measured twice.
 
-One SIMD loop rules out a group of rows, the comparison being arranged so that what depends on the row alone is on the left and
-what depends on the query on the right:
+One SIMD loop rules out a group of rows: what depends on the row alone stands left, what depends on the query right,
 
     ‖x‖² - 2 <q, x> ≤ worst - ‖q‖² + slack        l2
          -    <q, x> ≤ worst - 1 + slack           ip, cosine      slack: with the longest row of the block
