@@ -5,24 +5,23 @@ import json
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
-from test_tokenizers_peers import DATA, _text_set, assert_equal, fuzz, needs_data
+from test_tokenizers_peers import assert_equal, our_ids, their_ids
+from text_sets import DATA, assert_same_ids, batches, every_document, fuzz, needs_data, text_sets
 
 import tokenizers
 from benchmarks.peers import Peer
 from benchmarks.tokenizers import stdlib_docstrings
 from tokenizers import BPE
 from tokenizers.bpe import byte_level, unspell
-from tokenizers.pretokenize import PATTERNS, kind_table
+from tokenizers.pretokenize import PATTERNS
 
 pytestmark = pytest.mark.peers
-SETS = ["udhr2", "blns", "emoji", "bert_sample", "blingfire", "enwiki", "ja", "tatoeba"]
 
 
 @pytest.fixture(scope="module")
 def hf():
-    with Peer("hf_tokenizers") as peer:
+    with Peer("hf_tokenizers", threads=2) as peer:
         yield peer
 
 
@@ -49,31 +48,14 @@ def ranked(tok, pattern):
     return byte_level(BPE.from_ranks({unspell(token): rank for rank, (_, token) in enumerate(ordinary)}), pattern)
 
 
-def pattern_fuzz(count, seed):
-    """Strings of 1 to 30 characters of every kind that the patterns tell apart, and of blanks and contractions."""
-    rng, kinds = random.Random(seed), kind_table()
-    pools = [[chr(c) for c in np.flatnonzero(kinds == kind) if not 0xD800 <= c < 0xE000] for kind in np.unique(kinds)]
-    pools += [
-        list("'stmdlvreſSTMDLVRE"),
-        list(" \n\r\t\u3000\x85"),
-        list(" aA1.'/"),
-        ["'ll", "the", " a", "\r\n", "   "],
-    ]
-    texts = []
-    for _ in range(count):
-        some = rng.choices(pools, k=rng.randint(1, 4))
-        texts.append("".join(rng.choice(rng.choice(some)) for _ in range(rng.choice([1, 2, 3, 5, 10, 30]))))
-    return texts
+def tiktoken_ids(peer, path, pattern):
+    """A function of texts: (ids, starts)."""
 
+    def encode(texts):
+        found = peer.call("encode", path=str(path), pattern=pattern, texts=texts)
+        return found["ids"], found["starts"]
 
-def assert_same_ids(peer, tok, path, pattern, texts):
-    theirs = peer.call("encode", path=str(path), pattern=pattern, texts=texts)
-    ours = tok.encode_batch(texts)
-    if not (np.array_equal(ours.starts, theirs["starts"]) and np.array_equal(ours.ids, theirs["ids"])):
-        rows = zip(texts, np.split(theirs["ids"], theirs["starts"][1:-1]), strict=True)
-        bad = next(text for text, row in rows if tok.encode(text).ids != row.tolist())
-        raise AssertionError(f"ids differ, first in {bad!a}")
-    print(f"{len(texts):,} texts, {len(ours.ids):,} ids: 0 different")
+    return encode
 
 
 @needs_data
@@ -100,18 +82,20 @@ def roberta(tmp_path_factory):
 
 
 @needs_data
-@pytest.mark.parametrize("name", SETS)
-def test_roberta_encodings_equal_the_library_on_text_sets(hf, roberta, name):
-    """Ids, offsets, words, types and masks, with control tokens in text honoured, as there."""
-    assert_equal(hf, *roberta, _text_set(Path(DATA), name))
+def test_roberta_ids_equal_the_library_on_every_document(hf, roberta):
+    """All text sets; of every fortieth document offsets, words, types and masks too."""
+    tok, path = roberta
+    assert_same_ids(our_ids(tok), their_ids(hf, path), text_sets())
+    assert_equal(hf, tok, path, [text for _, text in every_document()[::40]])
 
 
 @needs_data
 def test_roberta_encodings_equal_the_library_on_fuzzed_strings(hf, roberta, tmp_path):
-    """20,000 strings; pairs and truncation among them; the file that we write gives the same there."""
+    """100,000 strings; pairs and truncation among them; the file that we write gives the same there."""
     tok, path = roberta
-    texts = [*pattern_fuzz(10_000, seed=1), *fuzz(10_000, seed=2), "<mask> a  <mask>\n<s><mask>", " </s> b"]
-    assert_equal(hf, tok, path, texts)
+    texts = ["<mask> a  <mask>\n<s><mask>", " </s> b", *fuzz(100_000, seed=2)]
+    assert_same_ids(our_ids(tok), their_ids(hf, path), batches(texts))
+    assert_equal(hf, tok, path, texts[:20_000])
     assert_equal(hf, tok, path, texts[:2000], texts[2000:4000])
     for max_length in (4, 7, 12):
         assert_equal(hf, tok, path, texts[:500], texts[500:1000], max_length)
@@ -126,22 +110,33 @@ def test_bpe_patterns_equal_the_library(hf, trained, tmp_path, pattern):
     """Each pattern in a tokenizer.json that we wrote: 5,000 strings, and docstrings."""
     tok = byte_level(trained[0].model, pattern, trained[0].special_tokens)
     tok.save(tmp_path / "ours.json")
-    assert_equal(hf, tok, tmp_path / "ours.json", [*pattern_fuzz(5_000, seed=3), *stdlib_docstrings(200_000)])
+    assert_equal(hf, tok, tmp_path / "ours.json", [*fuzz(5_000, seed=3), *stdlib_docstrings(200_000)])
 
 
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
 def test_bpe_ids_equal_tiktoken_on_fuzzed_strings(tiktoken, trained, pattern):
-    """20,000 strings for each pattern, and docstrings."""
-    texts = [*pattern_fuzz(10_000, seed=4), *fuzz(10_000, seed=5), *stdlib_docstrings(300_000)]
-    assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, texts)
+    """100,000 strings for each pattern, and docstrings."""
+    texts = [*fuzz(100_000, seed=4), *stdlib_docstrings(300_000)]
+    theirs = tiktoken_ids(tiktoken, trained[2], pattern)
+    assert_same_ids(our_ids(ranked(trained[0], pattern)), theirs, batches(texts))
 
 
 @needs_data
-@pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
-def test_bpe_ids_equal_tiktoken_on_text_sets(tiktoken, trained, pattern, name):
-    """Texts in some 390 languages, naughty strings, emoji, articles."""
-    assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, _text_set(Path(DATA), name))
+@pytest.mark.parametrize("pattern", ["cl100k", "o200k"])
+def test_bpe_ids_equal_tiktoken_on_every_document(tiktoken, trained, pattern):
+    """All text sets."""
+    theirs = tiktoken_ids(tiktoken, trained[2], pattern)
+    assert_same_ids(our_ids(ranked(trained[0], pattern)), theirs, text_sets())
+
+
+@needs_data
+def test_bpe_ids_with_the_llama3_pattern_equal_the_library_on_every_document(hf, trained, tmp_path):
+    """All text sets and 100,000 strings, with a tokenizer.json that we wrote."""
+    tok = byte_level(trained[0].model, "llama3", trained[0].special_tokens)
+    tok.save(tmp_path / "ours.json")
+    theirs = their_ids(hf, tmp_path / "ours.json")
+    assert_same_ids(our_ids(tok), theirs, text_sets())
+    assert_same_ids(our_ids(tok), theirs, batches(fuzz(100_000, seed=7)))
 
 
 def test_bpe_ids_equal_tiktoken_on_every_code_point(tiktoken, trained):
@@ -149,7 +144,8 @@ def test_bpe_ids_equal_tiktoken_on_every_code_point(tiktoken, trained):
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000 and not 0xF0100 <= c < 0x10FF00]
     texts = ["a".join(points[i : i + 64]) + " 1" + " ".join(points[i : i + 64]) for i in range(0, len(points), 64)]
     for pattern in ("gpt2", "o200k"):
-        assert_same_ids(tiktoken, ranked(trained[0], pattern), trained[2], pattern, texts)
+        theirs = tiktoken_ids(tiktoken, trained[2], pattern)
+        assert_same_ids(our_ids(ranked(trained[0], pattern)), theirs, [texts])
 
 
 def test_bpe_training_gives_the_merges_of_the_library(hf):

@@ -6,51 +6,27 @@ strings are compared alone.
 
 import gzip
 import json
-import os
-import random
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from text_sets import DATA, assert_same_ids, batches, every_document, fuzz, needs_data, text_sets
 
 import tokenizers
 from benchmarks.peers import Peer
 from benchmarks.tokenizers import stdlib_docstrings
 from helpers import TOKENS, bert_tokenizer
 from tokenizers import BertNormalizer, BertPreTokenizer
-from tokenizers.normalize import code_points, combining_classes, mapping
 from tokenizers.wordpiece import count_words, learn_pieces
 
 pytestmark = pytest.mark.peers
-DATA = os.environ.get("MINIBERT_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="MINIBERT_DATA names no folder of text sets: generated text only")
 FIELDS = ("ids", "starts", "type_ids", "offsets", "word_ids", "special_tokens_mask")
-
-
-def fuzz(count, seed):
-    """Strings of 1 to 30 characters, up to four kinds at a time: what composes, folds, moves, breaks or vanishes."""
-    rng, marks = random.Random(seed), code_points("NONSPACING_MARKS")
-    classes = set(combining_classes())
-    pools = [
-        *(sorted(kind) for kind in (mapping("NFD"), mapping("LOWER"), classes, classes - marks, marks)),
-        *(sorted(code_points(name)) for name in ("PUNCTUATION", "WHITE_SPACE")),
-        *([chr(c) for c in range(a, b)] for a, b in ((0, 128), (32, 127), (0, 0x300), (0x4E00, 0xA000))),
-        [chr(c) for c in range(0xAC00, 0xD7A4)],
-        [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000],
-        ["the ", "er", "ing", "[SEP]", "[MASK]", "##", "un"],
-    ]
-    texts = []
-    for _ in range(count):
-        kinds = rng.choices(pools, k=rng.randint(1, 4))
-        texts.append("".join(rng.choice(rng.choice(kinds)) for _ in range(rng.choice([1, 2, 3, 5, 10, 30]))))
-    return texts
 
 
 @pytest.fixture(scope="module")
 def peer():
-    with Peer("hf_tokenizers") as peer:
+    with Peer("hf_tokenizers", threads=2) as peer:
         yield peer
 
 
@@ -59,6 +35,26 @@ def minilm(peer):
     """(our tokenizer, the library's file) of all-MiniLM-L6-v2."""
     folder = peer.call("minilm_folder")
     return tokenizers.load(folder), str(Path(folder) / "tokenizer.json")
+
+
+def our_ids(tok, **options):
+    """A function of texts: (ids, starts); control tokens in text are honoured, as in the library."""
+
+    def encode(texts):
+        batch = tok.encode_batch(texts, **{"allowed_special": "all", **options})
+        return batch.ids, batch.starts
+
+    return encode
+
+
+def their_ids(peer, path, **options):
+    """The same by the library."""
+
+    def encode(texts):
+        found = peer.call("encode_ids", path=str(path), texts=texts, **options)
+        return found["ids"], found["starts"]
+
+    return encode
 
 
 def assert_equal(peer, tok, path, texts, pairs=None, max_length=None):
@@ -102,9 +98,10 @@ def test_encodings_equal_the_library_on_docstrings(peer, minilm):
 
 
 def test_encodings_equal_the_library_on_fuzzed_unicode(peer, minilm):
-    """20,000 strings; batches with pairs and truncation among them."""
-    texts = fuzz(20_000, seed=1)
-    assert_equal(peer, *minilm, texts)
+    """100,000 strings; the whole encodings of 20,000, and batches with pairs and truncation among them."""
+    texts, (tok, path) = fuzz(100_000, seed=1), minilm
+    assert_same_ids(our_ids(tok), their_ids(peer, path), batches(texts))
+    assert_equal(peer, tok, path, texts[:20_000])
     assert_equal(peer, *minilm, texts[:3000], texts[3000:6000])
     for max_length in (3, 4, 7, 12, 13):
         assert_equal(peer, *minilm, texts[:500], texts[500:1000], max_length)
@@ -118,36 +115,16 @@ def test_encodings_equal_the_library_on_every_code_point(peer, minilm):
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["udhr2", "blns", "emoji", "bert_sample", "blingfire", "enwiki", "ja", "tatoeba"])
-def test_encodings_equal_the_library_on_text_sets(peer, minilm, name):
-    """Texts in some 390 languages, naughty strings, emoji, noisy lines of the web, articles."""
-    assert_equal(peer, *minilm, _text_set(Path(DATA), name))
+def test_ids_equal_the_library_on_every_document(peer, minilm):
+    """All text sets: prose, questions, news, tables, some 390 languages, naughty strings, emoji, lines of the web."""
+    tok, path = minilm
+    assert_same_ids(our_ids(tok), their_ids(peer, path), text_sets())
 
 
-def _text_set(data, name):
-    if name == "udhr2":
-        with zipfile.ZipFile(data / "udhr2" / "udhr2_utf8.zip") as archive:
-            return [archive.read(n).decode("utf-8", "replace")[:6000] for n in archive.namelist() if n.endswith(".txt")]
-    if name == "blns":
-        return json.loads((data / "tokenizer_fuzz" / "blns.json").read_text("utf-8"))
-    if name == "enwiki":
-        return [json.loads(line)["text"] for line in _lines(data / "enwiki_articles" / "enwiki_articles.jsonl.gz", 40)]
-    if name == "tatoeba":
-        return [line for path in sorted((data / "tatoeba_multilingual").glob("*.tsv")) for line in _lines(path, 500)]
-    return _lines(data / LINES[name], 40_000)
-
-
-LINES = {
-    "emoji": "tokenizer_fuzz/emoji.tsv",
-    "bert_sample": "tokenizer_fuzz/bert_sample_text.txt",
-    "blingfire": "blingfire_multilingual_text/test.txt.gz",
-    "ja": "enja_small/train.ja",
-}
-
-
-def _lines(path, count):
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode().split("\n")[:count]
+@needs_data
+def test_encodings_equal_the_library_on_every_fortieth_document(peer, minilm):
+    """Offsets, words, types and masks too."""
+    assert_equal(peer, *minilm, [text for _, text in every_document()[::40]])
 
 
 @pytest.mark.parametrize(
