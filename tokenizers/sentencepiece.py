@@ -1,0 +1,207 @@
+"""SentencePiece: raw text in, ids out, and the text back: blanks are ordinary characters, written ▁.
+
+Unlike the other pipelines nothing cuts the text into words first. Its two models, Unigram (unigram.py) and the
+byte pair encoding over characters below, find words because the pieces they learned do.
+"""
+
+import codecs
+import heapq
+
+from .normalize import REPLACEMENT
+from .pieces import BYTE, BYTE_PIECES, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
+from .template import Template
+from .tokenizer import Encoding, Tokenizer, check_texts
+
+UNKNOWN_SURFACE = " ⁇ "  # what an unknown piece is decoded to
+
+
+class SentencePieceBPE(Pieces):
+    """Byte pair encoding over characters: the pieces' own scores say what is joined first.
+
+        repeat: of all neighbours whose joined string is a piece, join those of the highest score, the leftmost first
+
+    User-defined pieces are found beforehand and never joined. A joined piece that is unused is taken apart again.
+
+    Source   Sennrich 2016 (arXiv:1508.07909); sentencepiece 0.2.3, bpe_model.cc
+    Raises   ValueError: as Pieces
+    """
+
+    def __init__(self, pieces, scores, kinds=None, *, byte_fallback=False):
+        super().__init__(pieces, scores, kinds, byte_fallback=byte_fallback)
+        self.user_defined = longest_first(self.of_kind(USER_DEFINED))
+
+    def match(self, text):
+        """[(id, start, end)] of a normalized text."""
+        ends, frozen = self._symbols(text)  # by the start of each symbol
+        before, after = {end: start for start, end in ends.items()}, dict(ends)
+        agenda, made_of = [], {}
+
+        def propose(left):
+            """Put the symbol at `left` and the next one on the agenda."""
+            right = after[left] if left is not None else len(text)
+            if right == len(text) or left in frozen or right in frozen:
+                return
+            joined = text[left : after[right]]
+            i = self.text_ids.get(joined)
+            if i is not None:
+                heapq.heappush(agenda, (-self.scores[i], left, right, after[right]))
+                if self.kinds[i] == UNUSED:
+                    made_of[joined] = right - left
+
+        for left in ends:
+            propose(left)
+        while agenda:
+            _, left, right, end = heapq.heappop(agenda)
+            if after.get(left) == right and after.get(right) == end:  # neither has been joined since
+                after[left] = end
+                del after[right]
+                before[end] = left
+                propose(before.get(left))
+                propose(left)
+        parts = [part for start, end in after.items() for part in self._used(text, start, end, made_of)]
+        return self.spell(text, parts)
+
+    def _symbols(self, text):
+        """{start: end} of user-defined pieces, the longest at each place, and of the single characters between them."""
+        ends, frozen, at = {}, set(), 0
+        while at < len(text):
+            match = self.user_defined and self.user_defined.match(text, at)
+            if match:
+                frozen.add(at)
+            ends[at] = match.end() if match else at + 1
+            at = ends[at]
+        return ends, frozen
+
+    def _used(self, text, start, end, made_of, depth=0):
+        """[(id, start, end)] of a joined string; of one that is unused, of the two that it was last made of."""
+        piece = text[start:end]
+        i = self.text_ids.get(piece, self.unk_id)
+        if self.kinds[i] != UNUSED or depth > 100:
+            return [(i, start, end)]
+        if piece not in made_of:
+            return [(self.unk_id, start, end)]
+        middle = start + made_of[piece]
+        left = self._used(text, start, middle, made_of, depth + 1)
+        return left + self._used(text, middle, end, made_of, depth + 1)
+
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline: `segment(texts)`."""
+        from .sentencepiece_kernel import SentencePieceBPEEngine
+
+        return SentencePieceBPEEngine(normalizer, pretokenizer, self)
+
+
+class Whole:
+    """The text as one piece, in which words begin at each ▁ (or end with it)."""
+
+    def __init__(self, as_suffix=False):
+        self.as_suffix = as_suffix
+
+    def split(self, text):
+        return [(0, len(text))] if text else []
+
+    def words(self, text):
+        """For each character the number of its word; a run of ▁ belongs to one."""
+        numbers, word = [], 0
+        for i, c in enumerate(text):
+            if i > 0:
+                a, b = text[i - 1] == SPACE, c == SPACE
+                word += (a and not b) if self.as_suffix else (b and not a)
+            numbers.append(word)
+        return numbers
+
+
+class SentencePiece(Tokenizer):
+    """A Tokenizer of one of SentencePiece's models. `settings` are the trainer's, kept for the file.
+
+    In a text, "<s>" is ordinary text, as in sentencepiece, unless `allowed_special` names it.
+    """
+
+    def __init__(self, model, normalizer, template=None, *, settings=None, unk_surface=UNKNOWN_SURFACE, denormalizer=None):
+        self.settings = settings or {}
+        decoder = SentencePieceDecoder(model, normalizer, unk_surface, denormalizer)
+        whole = Whole(normalizer.whitespace_as_suffix)
+        super().__init__(model, normalizer, whole, template or Template(), decoder, model.of_kind(CONTROL))
+
+    def segment(self, text, allowed_special=()):
+        """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
+        tokens, word, at = [], 0, 0
+        for part, special in self._parts(text, self._special_pattern(allowed_special)):
+            if special is not None:
+                tokens.append((self.special_tokens[special], at, at + len(part), word))
+                word += 1
+            elif part:
+                tokens += self._segment_part(part, at, word)
+                word = tokens[-1][3] + 1 if tokens else 0
+            at += len(part)
+        return tokens
+
+    def _segment_part(self, part, at, word):
+        normal = self.normalizer.normalize(part)
+        words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
+        return [(i, at + normal.starts[a], at + normal.ends[b - 1], word + words[a]) for i, a, b in found]
+
+    def nbest(self, text, n, *, with_scores=False):
+        """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).
+
+        Raises   TypeError: text is not a str; ValueError: n < 1, or the model has no probabilities
+        """
+        normal = self._normal(text)
+        found = [(score, self._encoding(normal, parts)) for score, parts in self.model.nbest(normal.text, n)]
+        return found if with_scores else [encoding for _, encoding in found]
+
+    def sample(self, text, alpha=0.1, *, rng):
+        """An Encoding drawn with probability ~ p ** alpha (Unigram only): one text in many forms, for training."""
+        normal = self._normal(text)
+        return self._encoding(normal, self.model.sample(normal.text, alpha, rng))
+
+    def _normal(self, text):
+        if not hasattr(self.model, "nbest"):
+            raise ValueError("n-best and sampling need a Unigram model: byte pair encoding has no probabilities")
+        return self.normalizer.normalize(check_texts([text], "texts")[0])
+
+    def _encoding(self, normal, parts):
+        words = self.pretokenizer.words(normal.text)
+        ids, offsets = [i for i, _, _ in parts], [(normal.starts[a], normal.ends[b - 1]) for _, a, b in parts]
+        tokens, zeros = [self._tokens[i] for i in ids], [0] * len(ids)
+        return Encoding(ids, tokens, offsets, zeros, [words[a] for _, a, _ in parts], zeros[:])
+
+
+class SentencePieceDecoder:
+    """Pieces → text: ▁ becomes a blank, but not the one put before the text; byte pieces become characters again.
+
+    Source   sentencepiece 0.2.3, sentencepiece_processor.cc: every byte that is in no UTF-8 becomes U+FFFD
+    """
+
+    def __init__(self, model, normalizer, unk_surface=UNKNOWN_SURFACE, denormalizer=None):
+        self.model, self.unk_surface, self.denormalizer = model, unk_surface, denormalizer
+        self.strips_one = normalizer.add_dummy_prefix or normalizer.remove_extra_whitespaces
+        self.strips_all = normalizer.remove_extra_whitespaces
+
+    def decode(self, tokens, clean_up=None):
+        parts, data, at_start = [], bytearray(), True
+        for token in tokens:
+            kind = self.model.kinds[self.model.vocab[token]]
+            if kind == BYTE:
+                data.append(int(token[3:5], 16))
+                continue
+            if data:
+                parts.append(from_utf8(data))
+                data.clear()
+            at_start = at_start and not (parts and parts[-1])
+            piece = token.removeprefix(SPACE) if at_start and self.strips_one and kind != CONTROL else token
+            if piece != token and not self.strips_all:
+                at_start = False
+            if kind != CONTROL:
+                piece = self.unk_surface if kind == UNKNOWN else piece.replace(SPACE, " ")
+            parts.append(piece)
+        text = "".join(parts) + from_utf8(data)
+        return self.denormalizer.normalize(text).text if self.denormalizer else text
+
+
+codecs.register_error("minibert.each_byte", lambda error: (REPLACEMENT, error.start + 1))
+
+
+def from_utf8(data):
+    """Text of bytes; each byte that is part of no character becomes U+FFFD."""
+    return data.decode("utf-8", "minibert.each_byte")

@@ -1,0 +1,148 @@
+"""Unigram: of all ways to cut a text into pieces, the most probable, where a piece's probability depends on nothing else.
+
+Unlike byte pair encoding and WordPiece, every cut has a probability. So there are a second and a third best, and cuts
+can be drawn by chance: a model trained on such samples learns that one text has many forms (subword regularization).
+"""
+
+import heapq
+import math
+from itertools import count
+
+import numpy as np
+
+from .pieces import NORMAL, UNUSED, USER_DEFINED, Pieces
+
+UNKNOWN_PENALTY = 10.0  # log probability of an unknown character: this much below the least of the pieces
+REBASE = 100_000.0  # SentencePiece subtracts the running score where it leaves ± this
+COMPAT = ("sentencepiece", "hf")
+
+
+class Unigram(Pieces):
+    """The pieces of highest total log probability, and the shorter path where sums are equal to the last bit.
+
+        best[end] = max over pieces text[start:end] of best[start] + score(piece)        (Viterbi)
+
+    Source   Kudo 2018 (arXiv:1804.10959) 3.1–3.2; sentencepiece 0.2.3; Hugging Face's tokenizers 0.23.3
+    Units    scores are natural logarithms. compat "sentencepiece": sums in float32, and from ±100,000 on they begin
+             anew at 0; "hf": in float64. Of two paths of equal sum the one that came first stays, so on ties ids differ
+    Raises   ValueError: as Pieces, or compat is unknown
+    """
+
+    def __init__(self, pieces, scores, kinds=None, *, byte_fallback=False, compat="sentencepiece"):
+        super().__init__(pieces, scores, kinds, byte_fallback=byte_fallback)
+        if compat not in COMPAT:
+            raise ValueError(f"compat: expected one of {', '.join(COMPAT)}, got {compat!r}")
+        self.compat, self.number = compat, np.float32 if compat == "sentencepiece" else float
+        counted = [s for s, kind in zip(self.scores, self.kinds, strict=True) if kind == NORMAL or compat == "hf"]
+        self.unknown_score = self.number(self.number(min(counted, default=0.0)) - self.number(UNKNOWN_PENALTY))
+        self.piece_scores = [self.number(score) for score in self.scores]
+        for piece, i in self.of_kind(USER_DEFINED).items():  # above any sum of logarithms, and most for one long piece
+            self.piece_scores[i] = self.number(0.1 * (len(piece.encode()) - 1))
+        self.longest = max(map(len, self.text_ids), default=1)
+
+    def match(self, text):
+        """[(id, start, end)] of the best cut of a normalized text."""
+        best = [None] * (len(text) + 1)  # (score of the best path to here, where its last piece starts, and its id)
+        best[0] = self.number(0), 0, None
+        for start in range(len(text)):
+            if self.compat == "sentencepiece" and abs(best[start][0]) > REBASE:
+                self._rebase(best, start)
+            for i, end, score in self.candidates(text, start):
+                total = best[start][0] + score
+                if best[end] is None or total > best[end][0]:
+                    best[end] = total, start, i
+        parts, end = [], len(text)
+        while end > 0:
+            _, start, i = best[end]
+            parts.append((i, start, end))
+            end = start
+        return self.spell(text, parts[::-1])
+
+    def candidates(self, text, start):
+        """(id, end, score) of every piece that stands at `start`, and of the unknown where no single character does."""
+        known = False
+        for end in range(start + 1, min(len(text), start + self.longest) + 1):
+            i = self.text_ids.get(text[start:end])
+            if i is not None and self.kinds[i] != UNUSED:
+                known |= end == start + 1
+                yield i, end, self.piece_scores[i]
+        if not known:
+            yield self.unk_id, start + 1, self.unknown_score
+
+    def _rebase(self, best, start):
+        """Subtract the running score from every path that is as long or longer."""
+        running = best[start][0]
+        best[start:] = [path and (path[0] - running, *path[1:]) for path in best[start:]]
+
+    def nbest(self, text, n):
+        """[(log probability, [(id, start, end)])] of the n most probable cuts of a normalized text, best first.
+
+        A* from the end of the text, where the best score of what is left is known: no path is taken in vain.
+
+        Source   Nagata 1994 (forward DP, backward A*); Kudo 2018 3.2; sentencepiece 0.2.3 gives the same
+        Raises   ValueError: n < 1
+        Differs  sums in float64, so that cuts of nearly equal probability may change places
+        """
+        if n < 1:
+            raise ValueError(f"n: expected 1 or more, got {n}")
+        arriving = self._lattice(text)
+        best = [0.0] * (len(text) + 1)
+        for end in range(1, len(text) + 1):
+            best[end] = max(best[start] + score for _, start, score in arriving[end])
+        found, order = [], count()
+        agenda = [(-best[-1], next(order), len(text), 0.0, None)]  # of the rest behind: its score and (part, rest)
+        while agenda and len(found) < n:
+            _, _, end, behind, rest = heapq.heappop(agenda)
+            if end == 0:
+                found.append((behind, self.spell(text, _unlink(rest))))
+            for i, start, score in arriving[end]:
+                total = behind + score
+                link = (i, start, end), rest
+                heapq.heappush(agenda, (-(best[start] + total), next(order), start, total, link))
+        return found
+
+    def sample(self, text, alpha, rng):
+        """[(id, start, end)] of one cut, drawn with a probability that goes as p(cut) ** alpha.
+
+        Forward filtering sums the paths to each place; backward sampling chooses piece after piece from the end.
+
+        Source   Scott 2002 for the two passes; Kudo 2018 3.3 for alpha (there with n = ∞)
+        Units    alpha ≥ 0: 0 draws all cuts alike, 1 by their probability, large ones hardly any but the best
+        Raises   ValueError: alpha is negative or not finite
+        """
+        if not (alpha >= 0 and math.isfinite(alpha)):
+            raise ValueError(f"alpha: expected a finite number ≥ 0, got {alpha}")
+        arriving, total = self._lattice(text), np.zeros(len(text) + 1)
+        for end in range(1, len(text) + 1):
+            total[end] = np.logaddexp.reduce([total[start] + alpha * score for _, start, score in arriving[end]])
+        parts, end = [], len(text)
+        while end > 0:
+            weights = [math.exp(total[start] + alpha * score - total[end]) for _, start, score in arriving[end]]
+            chosen = np.searchsorted(np.cumsum(weights), rng.random() * sum(weights), side="right")
+            i, start, _ = arriving[end][min(int(chosen), len(weights) - 1)]
+            parts.append((i, start, end))
+            end = start
+        return self.spell(text, parts[::-1])
+
+    def _lattice(self, text):
+        """For each place in a text the (id, start, score) of all candidates that end there."""
+        arriving = [[] for _ in range(len(text) + 1)]
+        for start in range(len(text)):
+            for i, end, score in self.candidates(text, start):
+                arriving[end].append((i, start, float(score)))
+        return arriving
+
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline: `segment(texts)`."""
+        from .unigram_kernel import UnigramEngine
+
+        return UnigramEngine(normalizer, pretokenizer, self)
+
+
+def _unlink(link):
+    """[first, …, last] of (first, (…, (last, None)))."""
+    parts = []
+    while link is not None:
+        part, link = link
+        parts.append(part)
+    return parts
