@@ -182,7 +182,7 @@ def test_save_refuses_what_the_file_cannot_hold(tmp_path):
         bert_tokenizer(["[UNK]", "[CLS]", "[SEP]", "[X]"]).save(tmp_path / "v.txt")
     with pytest.raises(ValueError, match="ends in .json or .txt"):
         TOK.save(tmp_path / "file.bin")
-    with pytest.raises(TokenizerFileError, match="neither tokenizer.json nor vocab.txt"):
+    with pytest.raises(TokenizerFileError, match="none of tokenizer.json, vocab.txt"):
         tokenizers.load(tmp_path)
     with pytest.raises(FileNotFoundError):
         tokenizers.load(tmp_path / "none.json")

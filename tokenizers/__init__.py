@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from .normalize import BertNormalizer as BertNormalizer
     from .pretokenize import BertPreTokenizer as BertPreTokenizer
     from .pretokenize import PatternPreTokenizer as PatternPreTokenizer
+    from .sentencepiece import SentencePiece as SentencePiece
     from .template import Template as Template
     from .tokenizer import Batch as Batch
     from .tokenizer import Encoding as Encoding
     from .tokenizer import Tokenizer as Tokenizer
+    from .unigram import Unigram as Unigram
     from .wordpiece import WordPiece as WordPiece
 
 __project__ = "minibert"  # tells this package from Hugging Face's of the same name
@@ -30,10 +32,12 @@ _HOME = {
     "BertNormalizer": "normalize",
     "BertPreTokenizer": "pretokenize",
     "PatternPreTokenizer": "pretokenize",
+    "SentencePiece": "sentencepiece",
     "Template": "template",
     "Batch": "tokenizer",
     "Encoding": "tokenizer",
     "Tokenizer": "tokenizer",
+    "Unigram": "unigram",
     "WordPiece": "wordpiece",
 }
 __all__ = ["__project__", *_HOME]

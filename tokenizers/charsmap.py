@@ -82,7 +82,7 @@ class SentencePieceNormalizer:
     name: str = "identity"
 
     def __post_init__(self):
-        self.map  # a broken one is told at once
+        _ = self.map  # a broken one is told at once
 
     @classmethod
     def named(cls, name, **options):
@@ -132,6 +132,8 @@ class SentencePieceNormalizer:
         at = 0
         while at < len(text):
             kept = self.kept and self.kept.match(text, at)
-            end, out = (kept.end(), kept[0]) if kept else (self.map and self.map.longest(text, at)) or (at + 1, text[at])
+            end, out = (
+                (kept.end(), kept[0]) if kept else (self.map and self.map.longest(text, at)) or (at + 1, text[at])
+            )
             yield out, at, end
             at = end

@@ -38,7 +38,7 @@ def rules(name):
     """{string: replacement} of a normalizer.
 
     Source   sentencepiece 0.2.3, builder.cc
-    Differs  its maps are made from Unicode 17, these from the version of the running Python (unicodedata.unidata_version)
+    Differs  its maps are made from Unicode 17, these from the running Python's version, unicodedata.unidata_version
     """
     rules = without_redundant(nfkc_rules())
     if name.startswith("nmt_"):

@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import bpe_files
+from . import bpe_files, sentencepiece_files
 from .bpe import BPE
 from .json_parts import (
     checked_vocab,
@@ -24,12 +24,14 @@ from .json_parts import (
 )
 from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
+from .sentencepiece import SentencePiece
 from .template import bert_template
 from .tokenizer import Tokenizer
 from .wordpiece import SPECIAL_TOKENS, WordPiece, WordPieceDecoder
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a wrong document runs into
-NAMES = ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json")  # in a folder, the first that is there
+MODEL_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # SentencePiece's
+NAMES = ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json", *MODEL_NAMES)  # in a folder, the first there
 
 
 class TokenizerFileError(ValueError):
@@ -37,7 +39,7 @@ class TokenizerFileError(ValueError):
 
 
 def load(path, *, lowercase=None, pattern=None, special_tokens=None):
-    """Tokenizer from tokenizer.json, vocab.txt, vocab.json beside merges.txt, name.tiktoken, or a folder of such.
+    """Tokenizer from tokenizer.json, vocab.txt, vocab.json with merges.txt, name.tiktoken, name.model, or a folder.
 
     A vocab.txt does not say how text is normalized: tokenizer_config.json beside it does, or `lowercase`, or else
     BERT's default, lower case. A .tiktoken file does not say which `pattern` cuts text (see PATTERNS; the names of the
@@ -49,7 +51,7 @@ def load(path, *, lowercase=None, pattern=None, special_tokens=None):
     if path.is_dir():
         found = [path / name for name in NAMES if (path / name).is_file()]
         if not found:
-            raise TokenizerFileError(f"{path}: holds neither tokenizer.json nor vocab.txt nor vocab.json")
+            raise TokenizerFileError(f"{path}: holds none of {', '.join(NAMES)}")
         path = found[0]
     try:
         if lowercase is not None and path.suffix != ".txt":
@@ -58,6 +60,8 @@ def load(path, *, lowercase=None, pattern=None, special_tokens=None):
             raise ValueError("pattern and special_tokens apply to .tiktoken files only")
         if path.suffix == ".txt":
             return _from_vocab_txt(path, lowercase)
+        if path.suffix == ".model":
+            return sentencepiece_files.from_model(path.read_bytes())
         if path.suffix == ".tiktoken":
             return bpe_files.from_tiktoken(path, pattern, special_tokens)
         document = read_json(path)
@@ -89,10 +93,15 @@ def save(tokenizer, path):
     The last three hold less: a vocabulary, and the merges in merges.txt beside vocab.json.
     """
     path = Path(path)
+    sentencepiece = isinstance(tokenizer, SentencePiece)
     if path.is_dir():
-        path = path / "tokenizer.json"
+        path = path / ("tokenizer.model" if sentencepiece else "tokenizer.json")
     byte_level = isinstance(tokenizer.model, BPE)
-    if path.suffix == ".txt" and not byte_level:
+    if sentencepiece:
+        if path.suffix != ".model":
+            raise ValueError(f"{path}: expected a name that ends in .model")
+        write_atomically(path, sentencepiece_files.to_model(tokenizer))
+    elif path.suffix == ".txt" and not byte_level:
         write_atomically(path, _vocab_txt(tokenizer))
     elif path.suffix == ".tiktoken" and byte_level:
         write_atomically(path, bpe_files.tiktoken_text(tokenizer))
@@ -108,12 +117,12 @@ def save(tokenizer, path):
 
 
 def write_atomically(path, text):
-    """Replace a file at once: after a crash or a full disk it holds the old text or the new, never a part."""
+    """Replace a file at once: after a crash or a full disk it holds the old text or bytes or the new, never a part."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
+            file.write(text if isinstance(text, bytes) else text.encode())
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)

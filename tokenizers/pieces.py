@@ -26,8 +26,8 @@ class Pieces:
         self.kinds = [UNKNOWN] + [NORMAL] * (len(self.pieces) - 1) if kinds is None else [int(kind) for kind in kinds]
         self.byte_fallback = bool(byte_fallback)
         if not len(self.pieces) == len(self.scores) == len(self.kinds):
-            counts = len(self.pieces), len(self.scores), len(self.kinds)
-            raise ValueError("expected a score and a kind for each piece, got %d pieces, %d scores, %d kinds" % counts)
+            got = f"{len(self.pieces)} pieces, {len(self.scores)} scores, {len(self.kinds)} kinds"
+            raise ValueError(f"expected a score and a kind for each piece, got {got}")
         self._check()
         self.vocab = {piece: i for i, piece in enumerate(self.pieces)}
         if len(self.vocab) < len(self.pieces):

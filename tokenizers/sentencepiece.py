@@ -7,10 +7,12 @@ byte pair encoding over characters below, find words because the pieces they lea
 import codecs
 import heapq
 
+import numpy as np
+
 from .normalize import REPLACEMENT
-from .pieces import BYTE, BYTE_PIECES, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
+from .pieces import BYTE, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
 from .template import Template
-from .tokenizer import Encoding, Tokenizer, check_texts
+from .tokenizer import Encoding, Segments, Tokenizer, check_texts
 
 UNKNOWN_SURFACE = " ⁇ "  # what an unknown piece is decoded to
 
@@ -117,7 +119,9 @@ class SentencePiece(Tokenizer):
     In a text, "<s>" is ordinary text, as in sentencepiece, unless `allowed_special` names it.
     """
 
-    def __init__(self, model, normalizer, template=None, *, settings=None, unk_surface=UNKNOWN_SURFACE, denormalizer=None):
+    def __init__(
+        self, model, normalizer, template=None, *, settings=None, unk_surface=UNKNOWN_SURFACE, denormalizer=None
+    ):
         self.settings = settings or {}
         decoder = SentencePieceDecoder(model, normalizer, unk_surface, denormalizer)
         whole = Whole(normalizer.whitespace_as_suffix)
@@ -140,6 +144,13 @@ class SentencePiece(Tokenizer):
         normal = self.normalizer.normalize(part)
         words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
         return [(i, at + normal.starts[a], at + normal.ends[b - 1], word + words[a]) for i, a, b in found]
+
+    def segment_batch(self, texts, allowed_special=()):
+        """Segments of a list of texts."""
+        rows = [self.segment(text, allowed_special) for text in texts]
+        table = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
+        starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        return Segments(table[:, 0].copy(), table[:, 1:3].copy(), table[:, 3].copy(), starts)
 
     def nbest(self, text, n, *, with_scores=False):
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).

@@ -160,7 +160,9 @@ def fields(data, at, end):
         if stop is None or not 1 <= key >> 3 < 1 << 29:
             raise ValueError(f"byte {at}: a field of number {key >> 3} and wire type {wire}, which there is not")
         if stop > end:
-            raise ValueError(f"byte {at}: a field of {stop - start} bytes, but {end - start} are left: cut off or broken")
+            raise ValueError(
+                f"byte {at}: a field of {stop - start} bytes, but {end - start} are left: cut off or broken"
+            )
         yield key >> 3, wire, start, stop
         at = stop
 

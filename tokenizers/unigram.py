@@ -1,4 +1,4 @@
-"""Unigram: of all ways to cut a text into pieces, the most probable, where a piece's probability depends on nothing else.
+"""Unigram: of all cuts of a text into pieces the most probable, where a piece's probability depends on nothing else.
 
 Unlike byte pair encoding and WordPiece, every cut has a probability. So there are a second and a third best, and cuts
 can be drawn by chance: a model trained on such samples learns that one text has many forms (subword regularization).

@@ -1,9 +1,9 @@
-"""Byte pair encoding as its papers state it: loops over byte strings, nothing fast."""
+"""Byte pair encoding as its papers state it: loops over strings of bytes or characters, nothing fast."""
 
 
 def encode(data, rank_of, whole=()):
     """Join the neighbours of the lowest rank, the leftmost first, until no two have one; a whole token stays whole."""
-    parts = [data] if data in whole else [bytes([byte]) for byte in data]
+    parts = [data] if data in whole else [data[i : i + 1] for i in range(len(data))]
     while True:
         pairs = [(rank_of(a, b), i) for i, (a, b) in enumerate(zip(parts, parts[1:], strict=False))]
         known = [(rank, i) for rank, i in pairs if rank is not None]
