@@ -126,6 +126,25 @@ def sort_heaps(distances, ids, sizes):
             distances[q, size], ids[q, size] = d, label
 
 
+def scan(metric, queries, vectors, row_ids, rows, distances, ids, sizes):
+    """Merge some rows into the heaps of each query's k best: by products, or row by row for a few queries.
+
+    Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both, ascending; heaps: scan_products
+    """
+    if len(queries) < FEW:
+        scan_rows(metric, queries, vectors, rows, row_ids, distances, ids, sizes)
+        return
+    room = np.empty(len(queries) * BLOCK, np.float32)
+    for first in range(0, len(rows), BLOCK):
+        chosen = rows[first : first + BLOCK]
+        if chosen[-1] - chosen[0] == len(chosen) - 1:
+            chosen = slice(chosen[0], chosen[-1] + 1)  # neighbours: no copy
+        block = vectors[chosen]
+        products = room[: len(queries) * len(block)].reshape(-1, len(block))
+        np.matmul(queries, block.T, out=products)
+        scan_products(metric, queries, block, products, row_ids[chosen], distances, ids, sizes)
+
+
 def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
     """The k nearest of some rows to each query; inf and -1 where there are fewer.
 
@@ -136,20 +155,9 @@ def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
 
     def answer(start):
         part = slice(start, start + QUERIES)
-        out = distances[part], ids[part], np.zeros(len(queries[part]), np.int64)
-        if len(queries) < FEW:
-            scan_rows(metric, queries[part], vectors, rows, row_ids, *out)
-        else:
-            room = np.empty(len(queries[part]) * BLOCK, np.float32)
-            for first in range(0, len(rows), BLOCK):
-                chosen = rows[first : first + BLOCK]
-                if chosen[-1] - chosen[0] == len(chosen) - 1:
-                    chosen = slice(chosen[0], chosen[-1] + 1)  # neighbours: no copy
-                block = vectors[chosen]
-                products = room[: len(queries[part]) * len(block)].reshape(-1, len(block))
-                np.matmul(queries[part], block.T, out=products)
-                scan_products(metric, queries[part], block, products, row_ids[chosen], *out)
-        sort_heaps(*out)
+        heaps = distances[part], ids[part], np.zeros(len(queries[part]), np.int64)
+        scan(metric, queries[part], vectors, row_ids, rows, *heaps)
+        sort_heaps(*heaps)
 
     run_threads(answer, range(0, len(queries), QUERIES), threads)
     return ids, distances

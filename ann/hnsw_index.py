@@ -93,7 +93,7 @@ class HNSW(Index):
     # ---- Algorithm 5 -------------------------------------------------------------------------------------------------
 
     def _search(self, queries, ids, distances, ef, allowed, threads):
-        count = self._count
+        count, ef = self._count, max(ef, ids.shape[1])
         filtered = allowed is not None
         if filtered and self._better_exact(int(allowed.sum()), ef):
             rows = np.flatnonzero(allowed)

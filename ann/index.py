@@ -28,8 +28,12 @@ def number(place):
 class Index:
     """Base of all indexes. A subclass links rows (`_link`), searches (`_search`) and says what it saves.
 
-    Threads   any number may search at once; nothing may search while another thread adds, removes or compacts
+    knob     the name of search's own setting: more of it is slower and finds more
+    effort   its value where a search gives none; `tune` sets it, files keep it
+    Threads  any number may search at once; nothing may search while another thread adds, removes or compacts
     """
+
+    knob, effort = "ef", 64
 
     def __init__(self, dim, metric="cosine"):
         self.dim = positive_int(dim, "dim")
@@ -158,7 +162,7 @@ class Index:
 
     # ---- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, queries, k=10, ef=64, allow=None, threads=1):
+    def search(self, queries, k=10, ef=None, allow=None, threads=1):
         """The k nearest live rows of each query: ids and distances, nearest first, equal distances by smaller id.
 
         ef      how many candidates an approximate search keeps (at least k): more is slower and finds more
@@ -166,8 +170,13 @@ class Index:
         Shapes  queries (Q, D) → ids (Q, k) int64, distances (Q, k) float32; -1 and inf where fewer than k rows qualify
         Raises  ValueError: see inputs.py
         """
+        return self._answer(queries, k, ef, allow, threads)
+
+    def _answer(self, queries, k, effort, allow, threads):
+        """Search under any name of the setting."""
         queries = as_vectors(queries, self.dim, self.metric, "queries")
-        k, ef, threads = positive_int(k, "k"), positive_int(ef, "ef"), positive_int(threads, "threads")
+        effort = positive_int(self.effort if effort is None else effort, self.knob)
+        k, threads = positive_int(k, "k"), positive_int(threads, "threads")
         if allow is not None:
             allowed = as_allowed(allow, self._ids[: self._count])
         else:
@@ -176,7 +185,7 @@ class Index:
         distances = np.full((len(queries), k), np.inf, np.float32)
         if len(self) and len(queries):
             self._normalize(queries)
-            self._search(queries, ids, distances, max(k, ef), allowed, threads)
+            self._search(queries, ids, distances, effort, allowed, threads)
         return ids, distances
 
     def recall(self, queries, k=10, ef=64, allow=None, threads=1):
