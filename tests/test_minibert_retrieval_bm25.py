@@ -1,0 +1,167 @@
+"""BM25: words, scores by the formula, the first k without scoring all, files."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from helpers import interpreted
+from minibert.checkpoint import CheckpointError
+from minibert.retrieval.bm25 import BM25
+from minibert.retrieval.words import Vocabulary, words
+from oracles.bm25 import bm25 as oracle
+
+pytestmark = pytest.mark.kernels
+texts_of_few_words = st.lists(
+    st.lists(st.sampled_from("a b c d e f the of".split()), max_size=8).map(" ".join), max_size=12
+)
+any_text = st.text(st.one_of(st.characters(), st.sampled_from("ab _+#1é中國ひらกข한ﬁǅß\ud800")), max_size=30)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("C++ and C#, not a+b: naïve, x_1", ["c++", "and", "c#", "not", "a", "b", "naïve", "x_1"]),
+        ("STRASSE ﬁne", ["strasse", "fine"]),
+        ("a++b c+#", ["a", "b", "c+#"]),
+        ("东京大学 ひ B2", ["东京", "京大", "大学", "ひ", "b2"]),
+        ("हिन्दी 5 + 5", ["हिन्दी", "5", "5"]),
+        ("", []),
+        (" \n!", []),
+    ],
+)
+def test_words_by_example(text, expected):
+    """Signs behind a word, case, ligatures, scripts without blanks, marks inside words."""
+    assert words(text) == expected
+
+
+@given(st.lists(any_text, max_size=6))
+@example(["a++b", "c+#", "ภาษาไทย+"])
+def test_vocabulary_numbers_the_words(texts):
+    """The kernel finds the words of the plain form, and equal numbers are equal words."""
+    vocabulary = Vocabulary()
+    numbers, starts = vocabulary.number(texts)
+    names = list(vocabulary)
+    found = [[names[n] for n in numbers[a:b]] for a, b in zip(starts, starts[1:], strict=False)]
+    assert found == [words(text) for text in texts]
+    assert len(set(names)) == len(names) == len(vocabulary)
+    assert vocabulary.find(names).tolist() == list(range(len(names)))
+    assert vocabulary.find(["no such word"]).tolist() == [-1]
+
+
+def test_vocabulary_grows_over_blocks():
+    """Thousands of texts in several blocks get one number a word."""
+    texts = [f"word{i} word{i // 2} same" for i in range(200 if interpreted() else 3000)]
+    vocabulary = Vocabulary()
+    numbers, _ = vocabulary.number(iter(texts))
+    names = list(vocabulary)
+    assert [names[n] for n in numbers] == [word for text in texts for word in text.split()]
+
+
+@given(texts_of_few_words, texts_of_few_words, st.sampled_from([0.0, 1.2, 1.5]), st.sampled_from([0.0, 0.75, 1.0]))
+def test_bm25_scores_by_the_formula(texts, queries, k1, b):
+    """Each score is the formula's, to the rounding of float32 sums."""
+    index = BM25(k1, b).build(texts)
+    documents = [text.split() for text in texts]
+    for query in queries:
+        expected = oracle(documents, query.split(), k1, b)
+        np.testing.assert_allclose(index.scores(query), expected, rtol=1e-5, atol=0)
+
+
+@given(texts_of_few_words, texts_of_few_words, st.integers(1, 14), st.data())
+def test_bm25_search_is_the_top_of_all_scores(texts, queries, k, data):
+    """The first k by score, then by row, among the allowed; no hit has score 0."""
+    index = BM25().build(texts)
+    allow = data.draw(st.none() | st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)).map(np.array))
+    allow = None if allow is None else allow.astype(bool)
+    ids, scores = index.search(queries, k, allow, threads=data.draw(st.sampled_from([1, 3])))
+    for query, row, row_scores in zip(queries, ids, scores, strict=True):
+        everything = index.scores(query) * (True if allow is None else allow)
+        best = [i for i in np.lexsort((np.arange(len(texts)), -everything)).tolist() if everything[i] > 0][:k]
+        got = [i for i in row.tolist() if i >= 0]
+        np.testing.assert_allclose(row_scores[: len(got)], everything[best], rtol=1e-5)
+        assert len(got) == len(best) == np.count_nonzero(row_scores)
+        assert set(got) <= set(np.flatnonzero(everything).tolist())
+
+
+def test_bm25_prunes_and_stays_exact():
+    """Zipf-like texts, where frequent words are left out of the first pass: the same hits as from all scores."""
+    rng = np.random.default_rng(0)
+    count = 60 if interpreted() else 4000
+    texts = [" ".join(f"w{n}" for n in rng.zipf(1.3, 12) if n < 5000) for _ in range(count)]
+    index = BM25().build(texts)
+    queries = [" ".join(f"w{n}" for n in rng.zipf(1.3, 7) if n < 5000) for _ in range(10 if interpreted() else 200)]
+    ids, scores = index.search(queries, 10)
+    for query, row, row_scores in zip(queries, ids, scores, strict=True):
+        everything = index.scores(query)
+        order = np.lexsort((np.arange(count), -everything))[:10]
+        np.testing.assert_allclose(row_scores, everything[order], rtol=1e-5)
+        got = row[row >= 0]
+        np.testing.assert_allclose(everything[got], row_scores[: len(got)], rtol=1e-5)
+
+
+def test_bm25_ids_and_allow():
+    """Ids are the caller's; a mask or a list of ids leaves out the others."""
+    index = BM25().build(["red fish", "blue fish", "one fish", "no"], ids=[40, 30, 20, 10])
+    assert index.search(["fish"], 4)[0].tolist() == [[40, 30, 20, -1]]
+    assert index.search(["fish"], 2, allow=[20, 10])[0].tolist() == [[20, -1]]
+    assert index.search(["fish"], 2, allow=np.array([False, True, False, True]))[0].tolist() == [[30, -1]]
+
+
+def test_bm25_answers_where_nothing_is():
+    """Empty corpus, empty documents, unknown words: no hits, and no error."""
+    for texts in ([], ["", "  "], ["something else"]):
+        ids, scores = BM25().build(texts).search(["fish", ""], 3)
+        assert ids.tolist() == [[-1] * 3] * 2
+        assert not scores.any()
+    assert BM25().build(["fish"]).search([], 3)[0].shape == (0, 3)
+
+
+def test_bm25_stems_documents_and_questions():
+    """Words with one stem are one word, and the file remembers that there is a stemmer."""
+    index = BM25(stem=lambda word: word.rstrip("s")).build(["many cats", "one cat", "dogs"])
+    assert index.search(["cats"], 3)[0].tolist() == [[0, 1, -1]]
+    assert len(index.vocabulary) == 4
+
+
+@given(texts_of_few_words)
+def test_bm25_save_and_load_change_nothing(tmp_path_factory, texts):
+    """A loaded index gives the same ids and scores, bit for bit, and what was kept with it."""
+    path = tmp_path_factory.mktemp("bm25") / "index.bm25"
+    index = BM25(1.2, 0.5).build(texts, ids=range(7, 7 + len(texts)))
+    index.save(path, generation="g1")
+    loaded, facts = BM25.load(path)
+    assert facts == {"generation": "g1"}
+    for a, b in zip(index.search(["a b the", "c"], 5), loaded.search(["a b the", "c"], 5), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bm25_refuses_a_damaged_file_and_another_stemmer(tmp_path):
+    """A flipped byte and a file written with a stemmer are errors that name the file."""
+    path = tmp_path / "index.bm25"
+    BM25(stem=lambda word: word[:4]).build(["connected cats"]).save(path)
+    with pytest.raises(CheckpointError, match="index.bm25: written with another stemmer"):
+        BM25.load(path)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="index.bm25"):
+        BM25.load(path, stem=lambda word: word[:4])
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: BM25(k1=-1), ValueError, "k1"),
+        (lambda: BM25(b=2), ValueError, "b in"),
+        (lambda: BM25().build(["a", None]), TypeError, r"texts\[1\]: expected str, got NoneType"),
+        (lambda: BM25().build(["a"], ids=[1, 2]), ValueError, "expected one for each of 1"),
+        (lambda: BM25().build(["a"]).search("a"), TypeError, "expected a sequence"),
+        (lambda: BM25().build(["a"]).search(["a", 3]), TypeError, r"queries\[1\]"),
+        (lambda: BM25().build(["a"]).search(["a"], 0), ValueError, "k: expected"),
+    ],
+)
+def test_bm25_refuses_bad_input(call, error, message):
+    """Errors say what was expected, what came and where."""
+    with pytest.raises(error, match=message):
+        call()
