@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.peers import Peer
 from minibert.retrieval.bm25 import BM25
+from minibert.retrieval.measures import measure
 from minibert.retrieval.words import words
 from minibert.stdlib_corpus import docstrings
 
@@ -23,3 +24,28 @@ def test_bm25_scores_equal_bm25s(k1, b):
     ours = np.stack([index.scores(query) for query in queries])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     print(f"{ours.size:,} scores: largest difference {np.abs(ours - theirs).max():.1e}")
+
+
+def test_measures_equal_trec_eval():
+    """Every measure of 300 random queries, with ties, unjudged and negative documents."""
+    rng, cuts = np.random.default_rng(0), (1, 3, 5, 10, 100, 1000)
+    names = {"p": "P", "recall": "recall", "map": "map_cut", "ndcg": "ndcg_cut"}
+    judgements, run = {}, {}
+    for q in range(300):
+        documents = [f"d{i}" for i in rng.permutation(40)]
+        judgements[f"q{q}"] = {d: int(rng.integers(-1, 4)) for d in documents[: rng.integers(1, 30)]}
+        found = rng.permutation(documents)[: rng.integers(1, 40)].tolist()
+        run[f"q{q}"] = {d: float(rng.integers(0, 8)) / 8 for d in found}
+    with Peer("trec_eval") as peer:
+        theirs = peer.call("evaluate", judgements=judgements, run=run, cuts=cuts)
+    ours = measure(judgements, run, cuts)
+    for query, values in ours.items():
+        for name, value in values.items():
+            kind, _, cut = name.partition("@")
+            if kind == "mrr":
+                rank = theirs[query]["recip_rank"]
+                expected = rank if rank * int(cut) >= 1 else 0.0
+            else:
+                expected = theirs[query][f"{names[kind]}_{cut}"]
+            assert value == pytest.approx(expected, rel=1e-12), (query, name)
+    print(f"{sum(map(len, ours.values())):,} values of {len(ours)} queries: equal")
