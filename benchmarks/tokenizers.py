@@ -8,7 +8,6 @@ standard library. Every second document fills the cache, the others are timed: t
 
 import argparse
 import functools
-import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -18,22 +17,10 @@ import numpy as np
 import tokenizers
 from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
-from minibert.stdlib_corpus import docstrings
+from benchmarks.texts import stdlib_docstrings
 from tokenizers.bpe import BPE, byte_level, unspell
 
 MAX_LENGTH = 256
-
-
-@functools.cache
-def _all_docstrings():
-    return [doc.text for doc in docstrings()]
-
-
-def stdlib_docstrings(limit=None):
-    """Docstrings of the running interpreter's standard library, in the order of its files; `limit` characters or so."""
-    texts = _all_docstrings()
-    ends = itertools.accumulate(map(len, texts))
-    return [text for text, end in zip(texts, ends, strict=True) if limit is None or end < limit]
 
 
 def read_documents(paths):

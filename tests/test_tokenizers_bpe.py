@@ -50,29 +50,32 @@ def test_bpe_kernel_equals_the_plain_form(merges, by_ranks, texts, pattern):
 
 
 @pytest.mark.kernels
-@given(merge_tables(b"ab"), st.text("ab", min_size=2, max_size=150))
-@example([(b"b", b"a"), (b"a", b"b"), (b"ba", b"b"), (b"a", b"ba")], "abab")
-def test_bpe_long_merges_equal_short_ones(merges, word):
-    """The heap joins what a look at all ranks joins; without blanks in a word, nothing else decides."""
-    tok = byte_tokenizer(merges)
-    engine = tok._engine
-    results = []
-    for merge in (bpe_kernel.merge_short, bpe_kernel.merge_long):
-        scratch = bpe_kernel.Scratch(*(np.zeros(len(word), kind) for kind in ("u1", "i4", "i4", "i4", "i4")))
-        for i, byte in enumerate(to_bytes(word)):
-            scratch.ids[i], scratch.ends[i] = tok.model.byte_ids[byte], i + 1
-        count = merge(engine.merges, scratch, len(word))
-        results.append((scratch.ids[:count].tolist(), scratch.ends[:count].tolist()))
-    assert results[0] == results[1]
-    assert results[0][0] == [i for i, _ in tok.model.merge(to_bytes(word))]
+@given(merge_tables(b"ab"), st.booleans(), st.text("ab", min_size=2, max_size=150))
+@example([(b"b", b"a"), (b"a", b"b"), (b"ba", b"b"), (b"a", b"ba")], False, "abab")
+@example([(b"a", b"a"), (b"aa", b"aa"), (b"aaaa", b"a")], False, "a" * 31)
+def test_bpe_search_equals_merging(merges, by_ranks, word):
+    """The search for tokens that stay side by side finds what merging gives; without blanks nothing else decides."""
+    tok = byte_tokenizer(merges, by_ranks=by_ranks)
+    assert tok.segment_batch([word]).ids.tolist() == [i for i, _ in tok.model.merge(to_bytes(word))]
+
+
+@pytest.mark.kernels
+@given(merge_tables(b"ab"), st.data())
+def test_bpe_neighbours_that_stay_equal_the_definition(merges, data):
+    """Looking back at how two tokens came to be tells what merging their bytes gives."""
+    engine = byte_tokenizer(merges)._engine
+    tables = engine.merges, engine.tokens, engine.byte_ids, engine.scratch
+    reached = st.sampled_from(np.flatnonzero(engine.tokens.rank < bpe_kernel.NEVER).tolist())
+    a, b = data.draw(reached), data.draw(reached)
+    assert bpe_kernel.stays(*tables, a, b) == bpe_kernel.stays_merged(*tables, a, b)
 
 
 @pytest.mark.kernels
 def test_bpe_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch):
-    """A cache of eight slots is emptied again and again; blocks of any size join up."""
-    for name, value in {"CACHE_SLOTS": 8, "CACHE_WORDS": 200, "BLOCK": 50, "FIRST_SLOTS": 2}.items():
+    """A cache of two records forgets again and again; blocks of any size join up."""
+    for name, value in {"SHORT_RECORDS": 2, "LONG_RECORDS": 2, "BLOCK": 50}.items():
         monkeypatch.setattr(f"tokenizers.engine.{name}", value)
-    texts = ["the word aaab " * 3, "a" * 47 + " " + "b" * 49, "", "a!b" * 20, "éé 中 \n\n 😀"] * 2
+    texts = ["the word aaab " * 3, "a" * 38 + " " + "b" * 39, "", "a!b" * 20, "éé 中 \n\n 😀"] * 2
     assert_batch_equals_plain(byte_tokenizer([(b"a", b"a"), (b"aa", b"b"), (b" ", b"a")]), texts)
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from strategies import pattern_texts
 from tokenizers import PatternPreTokenizer
-from tokenizers.engine import code_array
+from tokenizers.engine import encoded
 from tokenizers.pretokenize import CASELESS, LOWER, MARK, NUMBER, OTHER, PATTERNS, SPACE, UPPER, kind_table
 from tokenizers.pretokenize_kernel import PATTERN_NUMBERS, piece_end
+from tokenizers.utf8 import encode
 
 names = st.sampled_from(sorted(PATTERNS))
 
@@ -21,12 +22,13 @@ def pieces(text, name):
 
 
 def kernel_split(text, name):
-    """[(start, end)] by the loop over code points."""
-    codes, _ = code_array([text])
+    """[(start, end)] by the loop over bytes."""
+    data, _ = encoded([text])
+    characters = [i for i, c in enumerate(text) for _ in encode(c)] + [len(text)]
     found, i = [], 0
-    while i < len(text):
-        found.append((i, piece_end(PATTERN_NUMBERS[name], kind_table(), codes, i, len(text))))
-        i = found[-1][1]
+    while i < len(characters) - 1:
+        start, i = i, piece_end(PATTERN_NUMBERS[name], kind_table(), data, i, len(characters) - 1)
+        found.append((characters[start], characters[i]))
     return found
 
 
@@ -34,7 +36,7 @@ def kernel_split(text, name):
 @given(pattern_texts(), names)
 @example("中A \u0301A", "o200k")
 def test_pattern_kernel_equals_the_pattern(text, name):
-    """The loop over code points ends each piece where the regular expression does."""
+    """The loop over bytes ends each piece where the regular expression does."""
     assert kernel_split(text, name) == PatternPreTokenizer(name).split(text)
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from helpers import assert_batch_equals_plain, bert_tokenizer
 from oracles import wordpiece as oracle
 from strategies import piece_vocabularies, unicode_texts
 from tokenizers import BertNormalizer, WordPiece
-from tokenizers.engine import Output, code_array, empty_cache, find_chunk, remember_chunk
 from tokenizers.wordpiece import learn_pieces
 
 WORDS = st.text("abc", max_size=12) | st.text("abcd", max_size=5)
@@ -58,36 +56,20 @@ def test_wordpiece_kernel_equals_the_plain_form_on_unicode(cased):
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize(("slots", "words"), [(8, 200), (1024, 40)])
-def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch, slots, words):
-    """A cache of a few slots is emptied again and again and never gives a wrong chunk; blocks of any size join up."""
-    monkeypatch.setattr("tokenizers.engine.CACHE_SLOTS", slots)
-    monkeypatch.setattr("tokenizers.engine.CACHE_WORDS", words)
-    monkeypatch.setattr("tokenizers.engine.BLOCK", 50)
-    monkeypatch.setattr("tokenizers.engine.FIRST_SLOTS", 2)
-    texts = ["the word wordpiece " * 3, "x" * 47 + " " + "y" * 49, "", "a!b" * 20, "unable éé 中中 각"] * 2
+def test_wordpiece_kernel_equals_the_plain_form_when_the_cache_overflows(monkeypatch):
+    """A cache of two records forgets again and again and never gives a wrong chunk; blocks of any size join up."""
+    for name, value in {"SHORT_RECORDS": 2, "LONG_RECORDS": 2, "BLOCK": 50}.items():
+        monkeypatch.setattr(f"tokenizers.engine.{name}", value)
+    texts = ["the word wordpiece " * 3, "x" * 39 + " " + "y" * 40, "", "a!b" * 20, "unable éé 中中 각"] * 2
     assert_batch_equals_plain(bert_tokenizer(), texts)
 
 
 @pytest.mark.kernels
-def test_wordpiece_cache_trusts_no_hash():
-    """Two chunks of one length and one hash are two entries; each is found again, a third has its own empty place."""
-    cache, out = empty_cache(), Output(np.zeros(9, np.int32), np.zeros((9, 2), np.int32), np.zeros(9, np.int32))
-    codes, _ = code_array(["αβγαβδαββ"])
-    slots = []
-    for start in (0, 3):
-        slots.append(find_chunk(cache, codes, start, start + 3, 77))
-        remember_chunk(cache, slots[-1], codes, start, start + 3, 0, 77, out, 0, 1, 0)
-    assert [find_chunk(cache, codes, start, start + 3, 77) for start in (0, 3)] == slots
-    third = find_chunk(cache, codes, 6, 9, 77)
-    assert third not in slots and slots[0] != slots[1] and cache.slots[third, 1] == 0
-
-
-def test_wordpiece_vocabulary_too_large_for_the_trie(monkeypatch):
-    """Node numbers that do not suffice are an error, not wrong ids."""
-    monkeypatch.setattr("tokenizers.trie.grow_trie", lambda *_: -1)
-    with pytest.raises(ValueError, match="vocabulary is too large"):
-        bert_tokenizer().encode("a")
+@pytest.mark.parametrize("unk", ["unk", "##n"])
+def test_wordpiece_unknown_token_that_is_a_word_too(unk):
+    """Where the unknown token's id may stand for its own letters, offsets are still those of the plain form."""
+    tok = bert_tokenizer(["[CLS]", "[SEP]", "u", unk, "##x", "##nk"], unk_token=unk)
+    assert_batch_equals_plain(tok, ["unkx unkz unk", "unx", "x ux unn"])
 
 
 def test_wordpiece_without_inside_pieces_knows_single_pieces_only():

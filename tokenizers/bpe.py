@@ -123,9 +123,8 @@ class BPE:
         if not pieces:
             raise ValueError("cannot train on this corpus: it is empty or holds no text")
         ids = {token: i for i, token in enumerate(tokens)}
-        encoded = [to_bytes(piece) for piece in pieces]
-        symbols = np.array([ids[ALPHABET[byte]] for byte in range(BYTES)])[np.frombuffer(b"".join(encoded), np.uint8)]
-        starts, counts = np.cumsum([0, *map(len, encoded)]), np.fromiter(pieces.values(), np.int64, len(pieces))
+        symbols = np.array([ids[ALPHABET[byte]] for byte in range(BYTES)])[np.frombuffer(b"".join(pieces), np.uint8)]
+        starts, counts = np.cumsum([0, *map(len, pieces)]), np.fromiter(pieces.values(), np.int64, len(pieces))
         merges = learn_merges(symbols, starts, counts, tokens, vocab_size, min_frequency, str.__add__, progress)
         vocab = {token: i for i, token in enumerate(tokens)}
         pairs = [(tokens[left], tokens[right]) for left, right in merges]
@@ -157,7 +156,7 @@ class BPE:
         return parts
 
     def engine(self, normalizer, pretokenizer):
-        """The fast form of the pipeline: `segment(texts)`."""
+        """The fast form of the pipeline."""
         from .bpe_kernel import BPEEngine
 
         if not isinstance(normalizer, Identity) or not isinstance(pretokenizer, PatternPreTokenizer):

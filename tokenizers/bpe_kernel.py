@@ -1,8 +1,17 @@
-"""Byte-level BPE as one kernel over code points: the same ids and offsets as the plain form, many times faster.
+"""Byte-level BPE as one kernel over UTF-8 bytes: the same ids as the plain form, many times faster.
 
-A piece of text that was seen before, or is a token, is looked up whole. Of the others, short ones are merged in place,
-the ranks of all neighbours beside them; in long ones a heap gives the next merge, so time grows as n log n and a
-million equal letters are no trap.
+A piece of text that was seen before is looked up. Any other is cut without merging it, by two facts about the
+definition, "of all neighbours that are a merge, join those of the lowest rank, the leftmost first":
+
+1.  It cuts some bytes into the tokens t1 … tn if and only if it cuts every t(i) t(i + 1) into just these two.
+    For until a first merge across a token's edge, what happens in two neighbours is what happens in them alone.
+2.  So a text has one such cut, and every beginning of the text too. A search finds it: the longest token first, a
+    shorter one where the two neighbours would not stay as they are, and one step back where none fits. Where a search
+    failed once it need not look again, hence the time is linear; a million equal letters are no trap.
+
+Whether two neighbours stay as they are is known from how each came to be (`stays`).
+
+Source   the same theorem and search: github.com/github/rust-gems, crate bpe (2024)
 """
 
 from collections import Counter
@@ -13,278 +22,238 @@ import numpy as np
 
 from ._jit import kernel
 from .bpe import unspell
-from .engine import (
-    BLOCK,
-    CHUNK_FACTOR,
-    CHUNK_MASK,
-    LONGEST_CACHED,
-    PACKED,
-    Engine,
-    code_array,
-    emit,
-    find_chunk,
-    recall_chunk,
-    remember_chunk,
-)
+from .engine import BLOCK, LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
 from .learn import show_progress
+from .pairs import CODE_MASK, find_pair
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
-from .trie import CODE_MASK, build_trie, child, find_edge
+from .trie import build_trie, step, token_of
+from .utf8 import byte_array
 
-NO_MERGE = 1 << 30  # above every rank
-SHORT = 64  # bytes; below, looking at all ranks again is faster than a heap
+NEVER = 1 << 30  # above every rank
+LONGEST_TOKEN = 1 << 12  # bytes
 
 
 class Merges(NamedTuple):
-    """The merges, and the tokens that a whole piece may be.
-
-    edges     (S,) int64, hash table as a trie's: left id, right id → number of the merge (from 1)
-    rank      (M + 1,) int32 of a merge; of merge 0, which is none, NO_MERGE
-    joined    (M + 1,) int32: id of what it makes
-    byte_ids  (256,) int32
-    whole     Trie over bytes of the tokens that a whole piece can become
+    """slots   (S,) int64, table of pairs.py: left, right → rank + 1
+    joined  (S,) int32: id of what the pair makes
     """
 
-    edges: np.ndarray
-    rank: np.ndarray
+    slots: np.ndarray
     joined: np.ndarray
-    byte_ids: np.ndarray
-    whole: tuple
+
+
+class Tokens(NamedTuple):
+    """What is known of the tokens, by id.
+
+    rank      (V,) int32: of the merge that makes it of its own bytes; -1 of a byte, NEVER if none does
+    left      (V,) int32, right (V,) int32: what that merge joins
+    data      (N,) uint8, starts (V+1,) int64: the tokens' bytes
+    trie      Trie of the tokens that a piece may be cut into, and, with ignore_merges, of all that it may be
+    in_order  every rank is above the ranks of what it joins, so merges happen in the order of their ranks
+    """
+
+    rank: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    data: np.ndarray
+    starts: np.ndarray
+    trie: tuple
+    in_order: bool
 
 
 class Scratch(NamedTuple):
-    """Room for the bytes of the longest piece: their values, the character each stands in; ids and ends of tokens."""
+    """Room for merging the bytes of two tokens, and for the places of a piece where no cut may be."""
 
-    data: np.ndarray
-    source: np.ndarray
     ids: np.ndarray
-    ends: np.ndarray
-    merge: np.ndarray
+    last: np.ndarray
+    dead: np.ndarray
 
 
 @kernel
-def fill_edges(edges, left, right):
-    """Put the merges into the empty table; of one pair twice, the last counts."""
-    for m in range(1, len(left)):
-        slot = find_edge(edges, int(left[m]), int(right[m]))
-        edges[slot] = (int(left[m]) << 21 | int(right[m])) << 21 | m
+def fill_merges(merges, left, right, rank, joined):
+    for m in range(len(left)):
+        slot = find_pair(merges.slots, int(left[m]), int(right[m]))
+        merges.slots[slot] = (int(left[m]) << 21 | int(right[m])) << 21 | (int(rank[m]) + 1)
+        merges.joined[slot] = joined[m]
 
 
 @kernel
-def merge_of(merges, left, right):
-    """Number of the merge of two ids, 0 if there is none."""
-    return int(merges.edges[find_edge(merges.edges, int(left), int(right))]) & CODE_MASK
-
-
-@kernel
-def put_byte(scratch, n, byte, character):
-    scratch.data[n], scratch.source[n] = byte, character
-    return n + 1
-
-
-@kernel
-def utf8(codes, start, end, origin, scratch):
-    """Bytes of codes[start:end], and for each the place of its character in the text; returns their number."""
-    n = 0
-    for i in range(start, end):
-        code, place = int(codes[i]), i - origin
-        if code < 0x80:
-            n = put_byte(scratch, n, code, place)
-            continue
-        if code < 0x800:
-            n = put_byte(scratch, n, 0xC0 | code >> 6, place)
-        else:
-            if code < 0x10000:
-                n = put_byte(scratch, n, 0xE0 | code >> 12, place)
-            else:
-                n = put_byte(scratch, n, 0xF0 | code >> 18, place)
-                n = put_byte(scratch, n, 0x80 | code >> 12 & 63, place)
-            n = put_byte(scratch, n, 0x80 | code >> 6 & 63, place)
-        n = put_byte(scratch, n, 0x80 | code & 63, place)
-    return n
-
-
-@kernel
-def whole_token(merges, scratch, n):
-    """Id of the token that all n bytes make up, or -1."""
-    node = 0
-    for i in range(n):
-        node = child(merges.whole, node, int(scratch.data[i]))
-        if node == 0:
-            return -1
-    return int(merges.whole.token[node])
-
-
-@kernel
-def merge_short(merges, scratch, n):
-    """`BPE.merge` of n byte ids in place; returns how many tokens are left."""
-    ids, ends, merge = scratch.ids, scratch.ends, scratch.merge
-    for i in range(n - 1):
-        merge[i] = merge_of(merges, ids[i], ids[i + 1])
+def merge_ids(merges, scratch, n):
+    """`BPE.merge` of n ids in scratch.ids, in place; returns how many are left. scratch.last: the last pair joined."""
+    ids = scratch.ids
     while n > 1:
-        best, rank = 0, NO_MERGE
+        best, where, joined = NEVER, 0, 0
         for i in range(n - 1):
-            if merges.rank[merge[i]] < rank:
-                best, rank = i, int(merges.rank[merge[i]])
-        if rank == NO_MERGE:
+            slot = find_pair(merges.slots, int(ids[i]), int(ids[i + 1]))
+            rank = (merges.slots[slot] & CODE_MASK) - 1
+            if 0 <= rank < best:
+                best, where, joined = rank, i, merges.joined[slot]
+        if best == NEVER:
             break
-        ids[best], ends[best] = merges.joined[merge[best]], ends[best + 1]
+        scratch.last[0], scratch.last[1], scratch.last[2] = ids[where], ids[where + 1], best
+        ids[where] = joined
         n -= 1
-        for i in range(best + 1, n):
-            ids[i], ends[i], merge[i - 1] = ids[i + 1], ends[i + 1], merge[i]
-        if best > 0:
-            merge[best - 1] = merge_of(merges, ids[best - 1], ids[best])
-        if best + 1 < n:
-            merge[best] = merge_of(merges, ids[best], ids[best + 1])
+        for i in range(where + 1, n):
+            ids[i] = ids[i + 1]
     return n
 
 
 @kernel
-def heap_push(heap, size, key):
-    i = size
-    while i > 0 and heap[(i - 1) >> 1] > key:
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
-    heap[i] = key
-    return size + 1
-
-
-@kernel
-def heap_pop(heap, size):
-    """Take the smallest key, heap[0], away; returns the new size."""
-    size -= 1
-    key, i = heap[size], 0
-    while 2 * i + 1 < size:
-        j = 2 * i + 1
-        if j + 1 < size and heap[j + 1] < heap[j]:
-            j += 1
-        if heap[j] >= key:
-            break
-        heap[i] = heap[j]
-        i = j
-    heap[i] = key
-    return size
-
-
-@kernel
-def merge_long(merges, scratch, n):
-    """The same by a heap of rank << 32 | place and a linked list; a heap entry that no longer holds is passed over."""
-    ids, ends, merge = scratch.ids, scratch.ends, scratch.merge
-    before, after = np.arange(-1, n - 1), np.arange(1, n + 1)
-    heap, size = np.empty(3 * n, np.int64), 0
-    for i in range(n):
-        merge[i] = merge_of(merges, ids[i], ids[i + 1]) if i + 1 < n else 0
-        if merge[i] > 0:
-            size = heap_push(heap, size, int(merges.rank[merge[i]]) << 32 | i)
-    while size > 0:
-        key = int(heap[0])
-        size = heap_pop(heap, size)
-        i = key & 0xFFFFFFFF
-        if merges.rank[merge[i]] != key >> 32:
-            continue
-        ids[i], gone = merges.joined[merge[i]], after[i]
-        ends[i], after[i], merge[gone] = ends[gone], after[gone], 0
-        if after[i] < n:
-            before[after[i]] = i
-        for j in (before[i], i):
-            if j >= 0:
-                merge[j] = merge_of(merges, ids[j], ids[after[j]]) if after[j] < n else 0
-                if merge[j] > 0:
-                    size = heap_push(heap, size, int(merges.rank[merge[j]]) << 32 | j)
-    i, count = 0, 0
-    while i < n:
-        ids[count], ends[count] = ids[i], ends[i]
-        i, count = after[i], count + 1
-    return count
-
-
-@kernel
-def merge_bytes(merges, scratch, n):
-    """`BPE.merge` of the n bytes in scratch.data by merges alone; ids and ends are in scratch."""
-    for i in range(n):
-        scratch.ids[i], scratch.ends[i] = merges.byte_ids[scratch.data[i]], i + 1
-    return merge_short(merges, scratch, n) if n <= SHORT else merge_long(merges, scratch, n)
-
-
-@kernel
-def mark_reached(merges, scratch, data, starts, ids, reached):
-    """Which tokens their own bytes are merged to: a piece of just these bytes needs no merging."""
+def derive(merges, byte_ids, scratch, data, starts, ids, rank, left, right):
+    """How each token comes of its own bytes: rank, left, right."""
     for t in range(len(ids)):
         n = starts[t + 1] - starts[t]
-        scratch.data[:n] = data[starts[t] : starts[t + 1]]
-        reached[t] = merge_bytes(merges, scratch, n) == 1 and scratch.ids[0] == ids[t]
+        for i in range(n):
+            scratch.ids[i] = byte_ids[data[starts[t] + i]]
+        if n == 1:
+            rank[ids[t]] = -1
+        elif merge_ids(merges, scratch, n) == 1 and scratch.ids[0] == ids[t]:
+            left[ids[t]], right[ids[t]], rank[ids[t]] = scratch.last[0], scratch.last[1], scratch.last[2]
 
 
 @kernel
-def cut_piece(codes, start, end, origin, merges, scratch, out, at, word):
-    """`BPE.match` of codes[start:end] of the text that begins at `origin`; returns where its tokens end."""
-    n = utf8(codes, start, end, origin, scratch)
-    token = whole_token(merges, scratch, n)
-    if token >= 0:
-        return emit(out, at, token, start - origin, end - origin, word)
-    n = merge_bytes(merges, scratch, n)
-    first = 0
-    for i in range(n):
-        last = int(scratch.ends[i]) - 1
-        at = emit(out, at, scratch.ids[i], scratch.source[first], scratch.source[last] + 1, word)
-        first = last + 1
+def stays(merges, tokens, byte_ids, scratch, a, b):
+    """Whether the bytes of the tokens a b are cut into just a and b.
+
+    Backwards in time: a and b are taken apart, the later merge first, and at no time may the two symbols that face
+    each other have been a merge that came before those that took them.
+    """
+    if not tokens.in_order:
+        return stays_merged(merges, tokens, byte_ids, scratch, a, b)
+    rank_a, rank_b = NEVER, NEVER  # when a and b were taken by the merge undone before
+    while True:
+        rank = (merges.slots[find_pair(merges.slots, a, b)] & CODE_MASK) - 1
+        if rank >= 0 and rank < rank_a and rank <= rank_b:  # of equal ranks the leftmost comes first
+            return False
+        made_a, made_b = int(tokens.rank[a]), int(tokens.rank[b])
+        if made_a > made_b:
+            rank_a, a = made_a, int(tokens.right[a])
+        elif made_b >= 0:
+            rank_b, b = made_b, int(tokens.left[b])
+        else:
+            return True
+
+
+@kernel
+def stays_merged(merges, tokens, byte_ids, scratch, a, b):
+    """The same by merging."""
+    n = put_bytes(tokens, byte_ids, scratch, 0, a)
+    n = put_bytes(tokens, byte_ids, scratch, n, b)
+    return merge_ids(merges, scratch, n) == 2 and scratch.ids[0] == a and scratch.ids[1] == b
+
+
+@kernel
+def put_bytes(tokens, byte_ids, scratch, n, token):
+    """Put the ids of a token's bytes after the n ids in scratch; returns their number."""
+    for i in range(tokens.starts[token], tokens.starts[token + 1]):
+        scratch.ids[n] = byte_ids[tokens.data[i]]
+        n += 1
+    return n
+
+
+@kernel
+def longest_token(trie, data, i, stop):
+    """The longest token that stands at i, or -1."""
+    unit, token = int(trie.units[0]), -1
+    while i < stop:
+        unit = step(trie.units, unit, int(data[i]))
+        if unit == 0:
+            break
+        if token_of(unit) >= 0:
+            token = token_of(unit)
+        i += 1
+    return token
+
+
+@kernel
+def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
+    """`BPE.merge` of data[start:stop]; returns where its ids end."""
+    token, first, i = longest_token(tokens.trie, data, start, stop), at, start
+    if tokens.starts[token + 1] - tokens.starts[token] == stop - start:
+        out[at] = token
+        return at + 1
+    deepest = start
+    while i < stop:
+        end = i
+        while token >= 0:
+            end = i + int(tokens.starts[token + 1] - tokens.starts[token])
+            if tokens.rank[token] < NEVER and not scratch.dead[end - start]:
+                if at == first or stays(merges, tokens, byte_ids, scratch, int(out[at - 1]), token):
+                    break
+            token = int(tokens.trie.shorter[token])
+        if token >= 0:
+            out[at] = token
+            at, i = at + 1, end
+            token = longest_token(tokens.trie, data, i, stop)
+        else:  # the token before is not the right one
+            scratch.dead[i - start] = True
+            deepest = max(deepest, i)
+            at -= 1
+            i -= int(tokens.starts[out[at] + 1] - tokens.starts[out[at]])
+            token = int(tokens.trie.shorter[out[at]])
+    if deepest > start:
+        scratch.dead[: deepest - start + 1] = False
     return at
 
 
 @kernel
-def chunk_key(codes, start, end):
-    """A chunk's key in the cache: itself, or a hash."""
-    hashed, packed, wide = 0, 1, 0  # the leading 1 tells "a" from "\0a"
-    for i in range(start, end):
-        code = int(codes[i])
-        hashed = ((hashed + code + 1) * CHUNK_FACTOR) & CHUNK_MASK
-        packed = (packed << 8 | (code & 255)) & (PACKED - 1)
-        wide |= code
-    return PACKED | packed if wide < 256 and end - start <= 7 else hashed
-
-
-@kernel
-def segment_block(codes, text_starts, pattern, kinds, merges, cache, scratch, out, row_ends):
-    """Tokens of the texts codes[text_starts[b]:text_starts[b + 1]]; returns their number."""
+def segment_block(data, starts, pattern, kinds, merges, tokens, byte_ids, cache, scratch, out, row_ends):
+    """Ids of the texts data[starts[b]:starts[b + 1]]; returns their number."""
     at = 0
-    for b in range(len(text_starts) - 1):
-        origin, stop, word = int(text_starts[b]), int(text_starts[b + 1]), 0
-        i = origin
+    for b in range(len(starts) - 1):
+        i, stop = int(starts[b]), int(starts[b + 1])
         while i < stop:
-            start, i = i, int(piece_end(pattern, kinds, codes, i, stop))
-            if i - start > LONGEST_CACHED:
-                at = cut_piece(codes, start, i, origin, merges, scratch, out, at, word)
-                word += 1
+            start, i = i, int(piece_end(pattern, kinds, data, i, stop))
+            n = i - start
+            if n > LONGEST_CACHED:
+                at = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
                 continue
-            key = chunk_key(codes, start, i)
-            slot = find_chunk(cache, codes, start, i, key)
-            packed = int(cache.slots[slot, 1])
-            if packed != 0:
-                at, word = recall_chunk(cache, packed, start - origin, out, at, word)
-            else:
-                first = at
-                at = cut_piece(codes, start, i, origin, merges, scratch, out, at, word)
-                remember_chunk(cache, slot, codes, start, i, origin, key, out, first, at, word)
-                word += 1
+            words = SHORT_KEY if n < 8 * SHORT_KEY else LONG_KEY
+            records = cache.short if n < 8 * SHORT_KEY else cache.long
+            end, record = recall(records, words, data, start, n, out, at)
+            if end < 0:
+                end = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
+                remember(records, words, record, data, start, n, out, at, end)
+            at = end
         row_ends[b] = at
     return at
 
 
 @kernel
-def piece_ends(codes, text_starts, pattern, kinds, ends):
-    """Ends of all pieces of all texts; returns their number."""
-    n = 0
-    for b in range(len(text_starts) - 1):
-        i, stop = int(text_starts[b]), int(text_starts[b + 1])
+def place_block(data, starts, pattern, kinds, token_starts, ids, row_starts, offsets, word_ids):
+    """Offsets in characters, and words, of the ids of texts."""
+    for b in range(len(starts) - 1):
+        i, stop, t, word, seen = int(starts[b]), int(starts[b + 1]), int(row_starts[b]), 0, 0
+        if row_starts[b + 1] == t:  # a text that went the plain way
+            continue
         while i < stop:
-            i = int(piece_end(pattern, kinds, codes, i, stop))
+            end = int(piece_end(pattern, kinds, data, i, stop))
+            while i < end:
+                offsets[t, 0] = seen - (data[i] & 0xC0 == 0x80)  # seen: characters that begin before i
+                for _ in range(token_starts[ids[t] + 1] - token_starts[ids[t]]):
+                    seen += data[i] & 0xC0 != 0x80
+                    i += 1
+                offsets[t, 1], word_ids[t] = seen, word
+                t += 1
+            word += 1
+
+
+@kernel
+def piece_ends(data, starts, pattern, kinds, ends):
+    """Ends of all pieces of all texts, in bytes; returns their number."""
+    n = 0
+    for b in range(len(starts) - 1):
+        i, stop = int(starts[b]), int(starts[b + 1])
+        while i < stop:
+            i = int(piece_end(pattern, kinds, data, i, stop))
             ends[n] = i
             n += 1
     return n
 
 
 def count_pieces(texts, pretokenizer, progress=False):
-    """Counter of the pieces of an iterable of texts, which are read a block at a time."""
+    """Counter of the pieces, as bytes, of an iterable of texts, which are read a block at a time."""
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
     pieces, block, size = Counter(), [], 0
@@ -301,22 +270,10 @@ def count_pieces(texts, pretokenizer, progress=False):
 
 
 def _count_block(texts, pretokenizer, pieces):
-    (codes, starts), together = code_array(texts), "".join(texts)
-    ends = np.empty(len(codes), np.int64)
-    n = piece_ends(codes, starts, PATTERN_NUMBERS[pretokenizer.pattern], kind_table(), ends)
-    ends = ends[:n].tolist()
+    (data, starts), ends = encoded(texts), np.empty(sum(map(len, texts)), np.int64)
+    n = piece_ends(data, starts, PATTERN_NUMBERS[pretokenizer.pattern], kind_table(), ends)
+    together, ends = data.tobytes(), ends[:n].tolist()
     pieces.update(map(together.__getitem__, map(slice, [0, *ends[:-1]], ends)))
-
-
-def make_scratch(size):
-    return Scratch(np.empty(size, np.uint8), *np.empty((4, size), np.int32))
-
-
-def byte_array(tokens):
-    """Bytes (N,) uint8 of tokens on top of each other, and where each starts."""
-    starts = np.zeros(len(tokens) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=starts[1:])
-    return np.frombuffer(b"".join(tokens), np.uint8), starts
 
 
 class BPEEngine(Engine):
@@ -324,42 +281,58 @@ class BPEEngine(Engine):
 
     def __init__(self, pretokenizer, model):
         super().__init__()
-        if len(model.pairs) > CODE_MASK:
-            raise ValueError(f"{len(model.pairs)} merges: more than {CODE_MASK}")
         self.pattern, self.kinds = PATTERN_NUMBERS[pretokenizer.pattern], kind_table()
-        pairs = np.array([(0, 0), *model.pairs], np.int32)
-        values = np.array([(NO_MERGE, -1), *model.pairs.values()], np.int32)
-        edges = np.zeros(1 << (2 * len(pairs)).bit_length(), np.int64)
-        fill_edges(edges, pairs[:, 0].copy(), pairs[:, 1].copy())
-        rank, joined = values.T.copy()
-        whole, ids = self._whole_tokens(model), np.array(model.byte_ids, np.int32)
-        nothing = build_trie(*byte_array([]), np.empty(0, np.int32))
-        self.merges = Merges(edges, rank, joined, ids, nothing)
-        if not model.ignore_merges:
-            whole = self._reached(whole)
-        trie = build_trie(*byte_array(list(whole)), np.array([*whole.values()], np.int32))
-        self.merges = self.merges._replace(whole=trie)
-
-    def _reached(self, whole):
-        """Those of {bytes: id} that merges make of their bytes."""
-        (data, starts), ids = byte_array(list(whole)), np.array([*whole.values()], np.int32)
-        reached = np.zeros(len(ids), bool)
-        mark_reached(self.merges, make_scratch(max(map(len, whole))), data, starts, ids, reached)
-        return {token: i for (token, i), kept in zip(whole.items(), reached.tolist(), strict=True) if kept}
+        self.byte_ids = np.array(model.byte_ids, np.int32)
+        spelled = {i: data for data, i in self._spelled(model).items()}
+        longest = max(map(len, spelled.values()))
+        if longest > LONGEST_TOKEN:
+            raise ValueError(f"a token has {longest} bytes: expected at most {LONGEST_TOKEN}")
+        self.scratch = Scratch(np.empty(2 * longest, np.int32), np.empty(3, np.int32), np.empty(0, bool))
+        size = max(model.vocab.values()) + 1
+        data, starts = byte_array([spelled.get(i, b"") for i in range(size)])
+        rank, left, right = np.full(size, NEVER, np.int32), *np.zeros((2, size), np.int32)
+        every = self._merges(*self._columns(model.pairs))
+        derive(every, self.byte_ids, self.scratch, data, starts, np.arange(size), rank, left, right)
+        # of all merges that spell one token only the one that makes it of its own bytes can ever happen
+        made = np.flatnonzero((rank >= 0) & (rank < NEVER))
+        self.merges = self._merges(left[made], right[made], rank[made], made)
+        in_order = bool(np.all(rank[made] > np.maximum(rank[left[made]], rank[right[made]])))
+        kept = {data: i for i, data in spelled.items() if model.ignore_merges or rank[i] < NEVER}
+        self.tokens = Tokens(rank, left, right, data, starts, build_trie(kept), in_order)
 
     @staticmethod
-    def _whole_tokens(model):
+    def _columns(pairs):
+        """left, right, rank, joined of {(left, right): (rank, joined)}, ranks as 0, 1, …"""
+        left, right = np.array([*pairs], np.int32).reshape(-1, 2).T
+        ranks, joined = np.array([*pairs.values()], np.int64).reshape(-1, 2).T
+        ranks = np.unique(ranks, return_inverse=True)[1]
+        if ranks.max(initial=0) >= CODE_MASK:
+            raise ValueError(f"{len(pairs)} merges: expected at most {CODE_MASK}")
+        return left, right, ranks, joined
+
+    @staticmethod
+    def _merges(left, right, rank, joined):
+        size = 1 << (2 * len(left)).bit_length()
+        merges = Merges(np.zeros(size, np.int64), np.zeros(size, np.int32))
+        fill_merges(merges, left, right, rank, joined)
+        return merges
+
+    @staticmethod
+    def _spelled(model):
         """{bytes: id} of the tokens that text may be."""
         tokens = ((unspell(token), i) for token, i in model.vocab.items() if token not in model.special_tokens)
         return {data: i for data, i in tokens if data is not None}
 
-    def _segment_block(self, texts, workspace):
-        codes, starts = code_array(texts)
-        size = 4 * len(codes)
-        out, longest = workspace.output(size), 4 * int(np.diff(starts).max(initial=0))
-        scratch = make_scratch(longest)
-        row_ends = np.zeros(len(texts), np.int64)
-        tables = self.pattern, self.kinds, self.merges, workspace.cache
-        total = segment_block(codes, starts, *tables, scratch, out, row_ends)
-        plain = np.zeros(len(texts), bool)
-        return *(column[:total].copy() for column in out), np.diff(row_ends, prepend=0), plain
+    def _segment_block(self, data, starts, workspace):
+        out, row_ends = workspace.output(len(data) + SPILL), np.zeros(len(starts) - 1, np.int64)
+        longest = int(np.diff(starts).max(initial=0))
+        scratch = Scratch(np.empty_like(self.scratch.ids), np.empty(3, np.int32), np.zeros(longest + 1, bool))
+        tables = self.pattern, self.kinds, self.merges, self.tokens, self.byte_ids, workspace.cache
+        total = segment_block(data, starts, *tables, scratch, out, row_ends)
+        return out[:total].copy(), np.diff(row_ends, prepend=0), np.zeros(len(starts) - 1, bool)
+
+    def _locate_block(self, texts, ids, starts):
+        offsets, word_ids = np.empty((len(ids), 2), np.int32), np.empty(len(ids), np.int32)
+        tables = self.pattern, self.kinds, self.tokens.starts
+        place_block(*encoded(texts), *tables, ids, starts, offsets, word_ids)
+        return offsets, word_ids

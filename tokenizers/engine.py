@@ -1,137 +1,151 @@
-"""What the models' kernels share: a memory of chunks of text seen before, room for output, and blocks of texts.
+"""What the models' kernels share: a memory of chunks of text seen before, room for output, texts in blocks, threads.
 
-A chunk is a piece of raw text whose tokens depend on nothing around it. Most of a text is chunks seen before: these
-cost one look-up. A chunk is remembered with its code points and compared with them, so no hash is trusted.
+A chunk is a piece of raw text whose ids depend on nothing around it. Most of a text is chunks seen before, and these
+cost one look-up: bytes and ids of a chunk stand side by side in one record, so nothing else is read. The bytes are
+compared, no hash is trusted. Kernels give ids alone; where the tokens stand is worked out when somebody asks.
 """
 
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from ._jit import kernel
+from .utf8 import U64, byte_array, encode, first_n, load
 
-CHUNK_FACTOR, SLOT_FACTOR = 0x2C1B3D, 0x19F2A59B  # odd; no product leaves int64
-CHUNK_MASK = (1 << 40) - 1
-PACKED = 1 << 60  # marks keys that are the chunk itself
-LONGEST_CACHED = 48  # code points; longer chunks hardly come twice
-CACHE_SLOTS, CACHE_WORDS = 1 << 18, 1 << 21  # 4 MB and 8 MB at most, touched as they fill
-FIRST_SLOTS = 1 << 12  # a table grows with what it holds: a small one stays in the processor's own cache
-BLOCK = 1 << 20  # code points a call, which bounds the room set aside for output
+# A record: the words of the chunk's bytes, the top byte of the last one its length; then three ids of 21 bits a word,
+# in the last one two and their number. A zero record is free, since no chunk is empty.
+SHORT_KEY, SHORT_IDS, SHORT_RECORDS = 2, 2, 1 << 16  # up to 15 bytes and 5 ids; 2 MB, touched as it fills
+LONG_KEY, LONG_IDS, LONG_RECORDS = 5, 3, 1 << 14  # up to 39 bytes and 8 ids; 1 MB
+LONGEST_CACHED = 8 * LONG_KEY - 1
+SPILL = 3 * LONG_IDS  # room after the last id, which `recall` writes to
+ID_BITS, COUNT_SHIFT = 21, 42
+MAX_ID = (1 << ID_BITS) - 1
+ID_MASK = U64(MAX_ID)
+HASH_LOW, HASH_HIGH, HASH_STEP = U64(0x9E3779B1), U64(0x85EBCA77), U64(0xC2B2AE3D)  # xxHash's primes; below 2³²
+HALF, LOW_HALF = U64(32), U64(0xFFFFFFFF)
+BLOCK = 1 << 20  # bytes a call, which bounds the room set aside for output
+THREAD_BLOCK = 1 << 17  # with more than one thread: enough blocks for all to finish together
 
 
 class Cache(NamedTuple):
-    """Chunks seen before.
+    """Chunks seen before, (S, W) uint64 each: a chunk may be in either of two neighbouring records, the newer first."""
 
-    slots   (S, 2) int64, the first used[2] of them in use: key, place << 16 | length << 8 | tokens (0 where empty).
-            The key of up to 7 code points below 256 is these bytes themselves, of others a hash
-    store   uint32: at each place the chunk's code points, then two words for each of its tokens:
-            id and start << 16 | end << 8 | word, counted from the chunk's own start
-    used    (3,) int64: chunks held, words of the store in use, slots in use
+    short: np.ndarray
+    long: np.ndarray
+
+
+def empty_cache():
+    """Cache that holds nothing."""
+    short = np.zeros((SHORT_RECORDS, SHORT_KEY + SHORT_IDS), np.uint64)
+    return Cache(short, np.zeros((LONG_RECORDS, LONG_KEY + LONG_IDS), np.uint64))
+
+
+@kernel
+def key_word(data, start, n, words, w):
+    """Word w of the key of a chunk of n bytes."""
+    word = U64(0) if n <= 8 * w else first_n(load(data, start + 8 * w), n - 8 * w)
+    return word | U64(n) << U64(56) if w == words - 1 else word
+
+
+@kernel
+def first_record(records, words, data, start, n):
+    """The first of the two records that a chunk may be in."""
+    mixed = U64(0)
+    for w in range(words):
+        word = key_word(data, start, n, words, w)
+        mixed = (mixed >> U64(8)) ^ (word & LOW_HALF) * HASH_LOW ^ (word >> HALF) * HASH_HIGH
+    mixed ^= (mixed >> HALF) * HASH_STEP  # no product leaves 64 bits
+    return int(mixed >> U64(24)) & (len(records) - 2)
+
+
+@kernel
+def is_record(records, record, words, data, start, n):
+    """Whether a record holds the chunk."""
+    for w in range(words):
+        if records[record, w] != key_word(data, start, n, words, w):
+            return False
+    return True
+
+
+@kernel
+def recall(records, words, data, start, n, out, at):
+    """Write a remembered chunk's ids; (where they end, its first record), at -1 where it is not remembered."""
+    first = first_record(records, words, data, start, n)
+    record = first
+    if not is_record(records, record, words, data, start, n):
+        record += 1
+        if not is_record(records, record, words, data, start, n):
+            return -1, first
+    for w in range(words, records.shape[1]):  # all places, also those of no ids: a loop without a test is faster
+        ids, place = records[record, w], at + 3 * (w - words)
+        out[place] = ids & ID_MASK
+        out[place + 1] = ids >> U64(ID_BITS) & ID_MASK
+        out[place + 2] = ids >> U64(COUNT_SHIFT) & ID_MASK
+    return at + int(records[record, records.shape[1] - 1] >> U64(COUNT_SHIFT)), first
+
+
+@kernel
+def remember(records, words, first, data, start, n, out, begin, at):
+    """Keep the ids out[begin:at] of a chunk as the newer of two."""
+    width, count = records.shape[1], at - begin
+    if count > 3 * (width - words) - 1:
+        return
+    records[first + 1] = records[first]
+    for w in range(words):
+        records[first, w] = key_word(data, start, n, words, w)
+    for w in range(words, width):
+        ids, most = U64(0), count - 3 * (w - words)
+        for j in range(min(3, most)):
+            ids |= U64(out[at - most + j]) << U64(ID_BITS * j)
+        records[first, w] = ids
+    records[first, width - 1] |= U64(count) << U64(COUNT_SHIFT)
+
+
+class Engine:
+    """Texts in blocks, and workspaces: each thread takes one or makes one, so none is shared.
+
+    A model's engine adds `_segment_block(data, starts, workspace)` → ids (T,) int32, tokens of each text (B,), and the
+    mask (B,) of texts it leaves to the plain form; and `_locate_block(texts, ids, starts)` → offsets (T, 2) int32 in
+    characters and word_ids (T,) int32 of the tokens that the first one found.
     """
 
-    slots: np.ndarray
-    store: np.ndarray
-    used: np.ndarray
+    def __init__(self):
+        self.workspaces = deque()
+
+    def segment(self, texts, threads=1):
+        """(ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
+        parts = _each_block(self._segment_texts, _blocks(texts, threads), threads)
+        ids, counts, plain = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        return ids, np.concatenate([[0], np.cumsum(counts)]), plain
+
+    def locate(self, texts, ids, starts, threads=1):
+        """(offsets, word_ids) of the ids that `segment` gave for the texts."""
+        bounds, blocks = 0, []
+        for block in _blocks(texts, threads):
+            part = starts[bounds : bounds + len(block) + 1]
+            blocks.append((block, ids[part[0] : part[-1]], part - part[0]))
+            bounds += len(block)
+        parts = _each_block(lambda block: self._locate_block(*block), blocks, threads)
+        return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def _segment_texts(self, texts):
+        try:
+            workspace = self.workspaces.pop()
+        except IndexError:
+            workspace = Workspace()
+        result = self._segment_block(*encoded(texts), workspace)
+        self.workspaces.append(workspace)
+        return result
 
 
-class Output(NamedTuple):
-    """Room for the tokens of a block."""
-
-    ids: np.ndarray
-    offsets: np.ndarray
-    word_ids: np.ndarray
-
-
-@kernel
-def emit(out, at, token, start, end, word):
-    out.ids[at] = token
-    out.offsets[at, 0], out.offsets[at, 1] = start, end
-    out.word_ids[at] = word
-    return at + 1
-
-
-@kernel
-def first_slot(cache, key):
-    """Where the search for a key starts."""
-    mixed = (key >> 30) * CHUNK_FACTOR + (key & 0x3FFFFFFF) * SLOT_FACTOR
-    return (mixed ^ (mixed >> 29)) & (cache.used[2] - 1)
-
-
-@kernel
-def find_chunk(cache, codes, start, end, key):
-    """Slot of a chunk, or of the empty place for it."""
-    mask = cache.used[2] - 1
-    slot = first_slot(cache, key)
-    while True:
-        packed = cache.slots[slot, 1]
-        if packed == 0:
-            return slot
-        if cache.slots[slot, 0] == key:
-            if key >= PACKED:
-                return slot
-            place, same = packed >> 16, ((packed >> 8) & 255) == end - start
-            for i in range(end - start if same else 0):
-                if cache.store[place + i] != codes[start + i]:
-                    same = False
-                    break
-            if same:
-                return slot
-        slot = (slot + 1) & mask
-
-
-@kernel
-def grow_cache(cache, need):
-    """Twice as many slots, or, where all are in use or the store is full, an empty cache: it follows the text."""
-    old = cache.slots[: cache.used[2]].copy()
-    cache.slots[: cache.used[2]] = 0
-    if cache.used[2] == len(cache.slots) or cache.used[1] + need > len(cache.store):
-        cache.used[0], cache.used[1] = 0, 0
-        return
-    cache.used[2] *= 2
-    for i in range(len(old)):
-        if old[i, 1] != 0:
-            slot = first_slot(cache, old[i, 0])
-            while cache.slots[slot, 1] != 0:
-                slot = (slot + 1) & (cache.used[2] - 1)
-            cache.slots[slot, 0], cache.slots[slot, 1] = old[i, 0], old[i, 1]
-
-
-@kernel
-def recall_chunk(cache, packed, start, out, at, word):
-    """Copy a remembered chunk's tokens to the output."""
-    place, count = (packed >> 16) + ((packed >> 8) & 255), packed & 255
-    last = -1
-    for t in range(count):
-        where = int(cache.store[place + 2 * t + 1])
-        last = where & 255
-        token = cache.store[place + 2 * t]
-        at = emit(out, at, token, start + (where >> 16), start + ((where >> 8) & 255), word + last)
-    return at, word + last + 1
-
-
-@kernel
-def remember_chunk(cache, slot, codes, start, end, origin, key, out, first, at, word):
-    """Store the tokens first … at of a chunk."""
-    length, count = end - start, at - first
-    need = length + 2 * count
-    if count > 255 or need > len(cache.store):
-        return
-    if 2 * cache.used[0] >= cache.used[2] or cache.used[1] + need > len(cache.store):
-        grow_cache(cache, need)
-        slot = find_chunk(cache, codes, start, end, key)
-    place = int(cache.used[1])
-    cache.slots[slot, 0], cache.slots[slot, 1] = key, place << 16 | length << 8 | count
-    cache.used[0] += 1
-    cache.used[1] += need
-    for i in range(length):
-        cache.store[place + i] = codes[start + i]
-    place += length
-    for t in range(count):
-        a = int(out.offsets[first + t, 0]) + origin - start
-        b = int(out.offsets[first + t, 1]) + origin - start
-        cache.store[place + 2 * t] = out.ids[first + t]
-        cache.store[place + 2 * t + 1] = a << 16 | b << 8 | (out.word_ids[first + t] - word)
+def encoded(texts):
+    """UTF-8 bytes (N + SPARE,) uint8 of texts on top of each other, and where each starts (B+1,) int64."""
+    try:
+        return byte_array(list(map(str.encode, texts)))
+    except UnicodeEncodeError:  # a lone surrogate
+        return byte_array(list(map(encode, texts)))
 
 
 def code_array(texts):
@@ -142,26 +156,19 @@ def code_array(texts):
     return codes, starts
 
 
-class Engine:
-    """Texts in blocks, and workspaces: each call takes one or makes one, so threads never share any.
+def _blocks(texts, threads):
+    """The texts in lists of some BLOCK characters."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    block_of = (np.cumsum(lengths) - lengths) // (BLOCK if threads == 1 else THREAD_BLOCK)
+    bounds = [0, *(np.flatnonzero(np.diff(block_of)) + 1), len(texts)]
+    return [texts[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
 
-    A model's engine adds `_segment_block(texts, workspace)`.
-    """
 
-    def __init__(self):
-        self.workspaces = deque()
-
-    def segment(self, texts):
-        """(ids, offsets, word_ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        block_of = (np.cumsum(lengths) - lengths) // BLOCK
-        bounds = [0, *(np.flatnonzero(np.diff(block_of)) + 1), len(texts)]
-        workspace = self.workspaces.pop() if self.workspaces else Workspace()
-        parts = [self._segment_block(texts[a:b], workspace) for a, b in zip(bounds, bounds[1:], strict=False)]
-        self.workspaces.append(workspace)
-        columns = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        ids, offsets, word_ids, counts, plain = columns
-        return ids, offsets, word_ids, np.concatenate([[0], np.cumsum(counts)]), plain
+def _each_block(function, blocks, threads):
+    if threads == 1 or len(blocks) == 1:
+        return list(map(function, blocks))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, blocks))
 
 
 class Workspace:
@@ -172,16 +179,10 @@ class Workspace:
         self._output = None
 
     def output(self, size):
-        """Output with room for `size` tokens; pages that no token comes to are never touched."""
-        if self._output is not None and len(self._output.ids) >= size:
+        """Ids with room for `size` tokens; pages that no token comes to are never touched."""
+        if self._output is not None and len(self._output) >= size:
             return self._output
-        output = Output(np.empty(size, np.int32), np.empty((size, 2), np.int32), np.empty(size, np.int32))
+        output = np.empty(size, np.int32)
         if size <= 8 * BLOCK:  # what an unusually long text needs is not kept
             self._output = output
         return output
-
-
-def empty_cache():
-    """Cache that holds nothing."""
-    used = np.array([0, 0, min(FIRST_SLOTS, CACHE_SLOTS)])
-    return Cache(np.zeros((CACHE_SLOTS, 2), np.int64), np.empty(CACHE_WORDS, np.uint32), used)

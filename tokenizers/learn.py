@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from .trie import CODE_BITS, CODE_MASK, TRIE_FACTOR
+from .pairs import CODE_BITS, CODE_MASK, TRIE_FACTOR
 
 
 class Words(NamedTuple):

@@ -145,12 +145,12 @@ class SentencePiece(Tokenizer):
         words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
         return [(i, at + normal.starts[a], at + normal.ends[b - 1], word + words[a]) for i, a, b in found]
 
-    def segment_batch(self, texts, allowed_special=()):
+    def segment_batch(self, texts, allowed_special=(), threads=1):
         """Segments of a list of texts."""
         rows = [self.segment(text, allowed_special) for text in texts]
         table = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return Segments(table[:, 0].copy(), table[:, 1:3].copy(), table[:, 3].copy(), starts)
+        return Segments(table[:, 0].copy(), starts, lambda: (table[:, 1:3].copy(), table[:, 3].copy()))
 
     def nbest(self, text, n, *, with_scores=False):
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,16 +14,27 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")
 PAD_TOKENS = ("[PAD]", "<pad>")
 
 
-class Segments(NamedTuple):
-    """The tokens of B texts on top of each other, without special tokens around them.
+class Segments:
+    """The tokens of B texts on top of each other, without special tokens around them; places are found when asked for.
 
     Shapes   ids (T,) int32, offsets (T, 2) int32, word_ids (T,) int32, starts (B+1,) int64
     """
 
-    ids: np.ndarray
-    offsets: np.ndarray
-    word_ids: np.ndarray
-    starts: np.ndarray
+    def __init__(self, ids, starts, locate):
+        """locate: called once at most, gives (offsets, word_ids)."""
+        self.ids, self.starts, self._locate = ids, starts, locate
+
+    @cached_property
+    def _places(self):
+        return self._locate()
+
+    @property
+    def offsets(self):
+        return self._places[0]
+
+    @property
+    def word_ids(self):
+        return self._places[1]
 
 
 @kernel
@@ -37,16 +47,22 @@ def copy_rows(values, starts, kept, at, out):
 
 def replace_rows(segments, rows):
     """Segments with some rows, {row: [(id, start, end, word)]}, in place of those that stand there."""
-    parts, starts = [], segments.starts
-    for b in range(len(starts) - 1):
-        part = slice(starts[b], starts[b + 1])
-        if b in rows:
-            row = np.array(rows[b], np.int32).reshape(-1, 4)
-            parts.append((row[:, 0], row[:, 1:3], row[:, 3]))
-        else:
-            parts.append((segments.ids[part], segments.offsets[part], segments.word_ids[part]))
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Segments(*columns, np.cumsum([0, *(len(ids) for ids, _, _ in parts)], dtype=np.int64))
+    rows = {b: np.array(row, np.int32).reshape(-1, 4) for b, row in rows.items()}
+
+    def replaced(values, columns):
+        parts = np.split(values, segments.starts[1:-1])
+        for b, row in rows.items():
+            parts[b] = row[:, columns]
+        return np.concatenate(parts)
+
+    lengths = np.diff(segments.starts)
+    lengths[list(rows)] = [len(row) for row in rows.values()]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return Segments(
+        replaced(segments.ids, 0),
+        starts,
+        lambda: (replaced(segments.offsets, slice(1, 3)), replaced(segments.word_ids, 3)),
+    )
 
 
 @dataclass(frozen=True)
@@ -226,18 +242,23 @@ class Tokenizer:
         counts = [(len(t) - len(t.lstrip("Ġ")), len(t) - len(t.rstrip("Ġ"))) for t in tokens]
         return np.array(counts, np.int32)
 
-    def segment_batch(self, texts, allowed_special=()):
+    def segment_batch(self, texts, allowed_special=(), threads=1):
         """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
         pattern = self._special_pattern(allowed_special)
         special = np.array([bool(pattern and pattern.search(text)) for text in texts], bool)
         usual = [" " if s else text for s, text in zip(special, texts, strict=True)] if special.any() else texts
-        *columns, starts, plain = self._engine.segment(usual)
-        segments = Segments(*columns, starts)
-        if self.template.trim_offsets:
-            blanks, offsets = self._blanks[segments.ids], segments.offsets
-            offsets[:, 0] = np.minimum(offsets[:, 0] + blanks[:, 0], offsets[:, 1])
-            trimmed = np.maximum(offsets[:, 1] - blanks[:, 1], offsets[:, 0])
-            offsets[:, 1] = np.where(offsets[:, 1] >= blanks[:, 1], trimmed, offsets[:, 1])
+        ids, starts, plain = self._engine.segment(usual, threads)
+
+        def locate():
+            offsets, word_ids = self._engine.locate(usual, ids, starts, threads)
+            if self.template.trim_offsets:
+                blanks = self._blanks[ids]
+                offsets[:, 0] = np.minimum(offsets[:, 0] + blanks[:, 0], offsets[:, 1])
+                trimmed = np.maximum(offsets[:, 1] - blanks[:, 1], offsets[:, 0])
+                offsets[:, 1] = np.where(offsets[:, 1] >= blanks[:, 1], trimmed, offsets[:, 1])
+            return offsets, word_ids
+
+        segments = Segments(ids, starts, locate)
         rows = {b: self.segment(texts[b], allowed_special) for b in np.flatnonzero(plain | special).tolist()}
         return replace_rows(segments, rows) if rows else segments
 
@@ -278,10 +299,11 @@ class Tokenizer:
         *,
         add_special_tokens=True,
         allowed_special=(),
+        threads=1,
     ):
         """Batch of texts, or of pairs of texts; the longer of a pair is cut first where max_length is too small.
 
-        Units    max_length in tokens, special tokens included
+        Units    max_length in tokens, special tokens included; threads change the time, never the result
         Raises   TypeError: a text is not a str (says which); ValueError: max_length below the number of special
                  tokens, as many pairs as texts expected, or a text was cut and on_truncate is "raise"
         """
@@ -293,8 +315,8 @@ class Tokenizer:
         specials = sum(name not in ("A", "B") for name, _ in pieces)
         if max_length is not None and max_length < specials:
             raise ValueError(f"max_length {max_length} has no room for the {specials} special tokens")
-        a = self.segment_batch(texts, allowed_special)
-        b = None if pairs is None else self.segment_batch(pairs, allowed_special)
+        a = self.segment_batch(texts, allowed_special, threads)
+        b = None if pairs is None else self.segment_batch(pairs, allowed_special, threads)
         lengths_a = np.diff(a.starts)
         lengths_b = np.zeros_like(lengths_a) if b is None else np.diff(b.starts)
         room = None if max_length is None else max_length - specials
@@ -315,6 +337,7 @@ class Tokenizer:
         on_truncate="silent",
         add_special_tokens=True,
         allowed_special=(),
+        threads=1,
     ):
         """dict of input_ids, attention_mask, token_type_ids: (B, L) int64, or lists of rows if padding is False.
 
@@ -332,6 +355,7 @@ class Tokenizer:
             on_truncate,
             add_special_tokens=add_special_tokens,
             allowed_special=allowed_special,
+            threads=threads,
         )
         if not padding:
             rows = [np.split(column, batch.starts[1:-1]) for column in (batch.ids, batch.type_ids)]

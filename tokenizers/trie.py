@@ -1,67 +1,150 @@
-"""Tokens as paths through one hash table, for the kernels."""
+"""Tokens as paths of bytes, for the kernels: a trie in which each step is one look into one array.
+
+    step: the unit at base ^ byte, if its label is that byte
+
+Every node has a unit, and a base of its own that no other node has, so a label is enough to know the parent.
+
+Source   Aoe 1989, An efficient digital search algorithm by using a double-array structure; Yata's darts-clone (the xor)
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from ._jit import kernel
+from .utf8 import byte_array
 
-CODE_BITS = 21  # of a code point, and of a node's number
-CODE_MASK = (1 << CODE_BITS) - 1
-TRIE_FACTOR = 0xB5297  # odd; no product leaves int64
+LABEL_BITS, TOKEN_BITS, BASE_BITS = 9, 22, 32
+LABEL_MASK, TOKEN_MASK = (1 << LABEL_BITS) - 1, (1 << TOKEN_BITS) - 1
+TOKEN_SHIFT, BASE_SHIFT = LABEL_BITS, LABEL_BITS + TOKEN_BITS
+MAX_ID = TOKEN_MASK - 1
+BLOCK = 256  # base ^ byte never leaves the block of the base; of the first one only the root's unit is used
+TRIES = 64  # free places looked at before a node's children get a new block
 
 
 class Trie(NamedTuple):
-    """Tokens as paths.
-
-    edges   (S,) int64, a hash table with linear probing: node << 42 | code point << 21 | child, 0 where empty
-    token   (nodes,) int32: id of the token that ends there, or -1
+    """units    (U,) int64: base << 31 | token + 1 << 9 | label + 1; 0 where free; the root is unit 0
+    shorter  (V,) int32: for each id the longest token that is a proper beginning of it, or -1
     """
 
-    edges: np.ndarray
-    token: np.ndarray
+    units: np.ndarray
+    shorter: np.ndarray
 
 
 @kernel
-def find_edge(edges, node, code):
-    """Slot of an edge, or of the empty place for it."""
-    key = node << CODE_BITS | code
-    slot = ((key * TRIE_FACTOR) >> 20) & (len(edges) - 1)
-    while edges[slot] != 0 and edges[slot] >> CODE_BITS != key:
-        slot = (slot + 1) & (len(edges) - 1)
-    return slot
+def step(units, unit, byte):
+    """The unit behind `unit` for a byte, 0 if there is none."""
+    following = units[(unit >> BASE_SHIFT) ^ byte]
+    return following if following & LABEL_MASK == byte + 1 else 0
 
 
 @kernel
-def child(trie, node, code):
-    """The node behind an edge, or 0: nothing leads to the root."""
-    return int(trie.edges[find_edge(trie.edges, node, code)]) & CODE_MASK
+def token_of(unit):
+    """Id of the token that ends at a unit, or -1."""
+    return (unit >> TOKEN_SHIFT & TOKEN_MASK) - 1
 
 
 @kernel
-def grow_trie(trie, codes, starts, ids):
-    """Put tokens into an empty trie; returns how many nodes it has, -1 where their numbers do not suffice."""
+def count_nodes(data, starts):
+    """Nodes of the trie of sorted tokens: each adds what it does not share with the one before it."""
     nodes = 1
-    for t in range(len(ids)):
-        node = 0
-        for i in range(starts[t], starts[t + 1]):
-            slot = find_edge(trie.edges, node, int(codes[i]))
-            if trie.edges[slot] == 0:
-                if nodes > CODE_MASK:
-                    return -1
-                trie.edges[slot] = (node << CODE_BITS | int(codes[i])) << CODE_BITS | nodes
-                nodes += 1
-            node = int(trie.edges[slot]) & CODE_MASK
-        trie.token[node] = ids[t]
+    for t in range(len(starts) - 1):
+        length, same = starts[t + 1] - starts[t], 0
+        if t > 0:
+            most = min(length, starts[t] - starts[t - 1])
+            while same < most and data[starts[t] + same] == data[starts[t - 1] + same]:
+                same += 1
+        nodes += length - same
     return nodes
 
 
-def build_trie(codes, starts, ids):
-    """Trie of the tokens codes[starts[t]:starts[t + 1]] with their ids."""
-    nodes = len(codes) + 1
-    for _ in range(2):  # the second time in the size it needs: a small table stays in the processor's cache
-        trie = Trie(np.zeros(1 << (2 * nodes).bit_length(), np.int64), np.full(nodes, -1, np.int32))
-        nodes = grow_trie(trie, codes, starts, ids)
-        if nodes < 0:
-            raise ValueError(f"the vocabulary is too large: more than {CODE_MASK} different beginnings of tokens")
-    return trie
+@kernel
+def find_base(units, taken, following, bytes_, n):
+    """A base whose places for n bytes are all free, or -1 where the units do not suffice."""
+    place = following[0]
+    for tries in range(TRIES + 1):
+        if tries == TRIES:
+            place = following[len(units)]  # the first block that nothing was put into
+        if place >= len(units):
+            return -1
+        base = place ^ bytes_[0]
+        fits = not taken[base]
+        for j in range(1, n):
+            fits = fits and units[base ^ bytes_[j]] == 0
+        if fits:
+            return base
+        place = following[place]
+    return -1
+
+
+@kernel
+def take(units, following, before, place, label):
+    """Put a node at a free place: it leaves the list of free places."""
+    units[place] = label + 1
+    following[before[place]] = following[place]
+    if following[place] < len(units):
+        before[following[place]] = before[place]
+    new_block = (place // BLOCK + 1) * BLOCK
+    if new_block > following[len(units)]:
+        following[len(units)] = new_block
+
+
+@kernel
+def fill_units(data, starts, ids, nodes, units, shorter):
+    """Build the trie of sorted tokens into zeroed units; False where they do not suffice."""
+    taken = np.zeros(len(units), np.bool_)
+    following, before = np.arange(1, len(units) + 2), np.arange(-1, len(units))  # free places; [0]: the first
+    following[0], before[BLOCK] = BLOCK, 0
+    following[len(units)] = BLOCK
+    # of each node: its unit, its tokens first … last, their common bytes, the longest token on the way
+    queue = np.zeros((nodes, 5), np.int64)
+    queue[0] = 0, 0, len(ids), 0, -1
+    bytes_, firsts = np.empty(256, np.int64), np.empty(257, np.int64)
+    filled = 1
+    for q in range(nodes):
+        node, t, last, depth, longest = queue[q, 0], queue[q, 1], queue[q, 2], queue[q, 3], queue[q, 4]
+        if t < last and starts[t + 1] - starts[t] == depth:
+            shorter[ids[t]] = longest
+            longest = ids[t]
+            units[node] |= (longest + 1) << TOKEN_SHIFT
+            t += 1
+        n = 0
+        while t < last:
+            byte = int(data[starts[t] + depth])
+            if n == 0 or bytes_[n - 1] != byte:
+                bytes_[n], firsts[n] = byte, t
+                n += 1
+            t += 1
+        if n == 0:
+            continue
+        base = find_base(units, taken, following, bytes_, n)
+        if base < 0:
+            return False
+        taken[base], firsts[n] = True, last
+        units[node] |= base << BASE_SHIFT
+        for j in range(n):
+            place = base ^ bytes_[j]
+            take(units, following, before, place, bytes_[j])
+            queue[filled] = place, firsts[j], firsts[j + 1], depth + 1, longest
+            filled += 1
+    return True
+
+
+def build_trie(tokens):
+    """Trie of {bytes: id}; the empty token has no place in it.
+
+    Raises   ValueError: an id is above MAX_ID
+    """
+    tokens = sorted((token, i) for token, i in tokens.items() if token)
+    ids = np.array([i for _, i in tokens], np.int64)
+    most = int(ids.max(initial=-1))
+    if most > MAX_ID:
+        raise ValueError(f"ids must be 0 … {MAX_ID}, got {most}")
+    data, starts = byte_array([token for token, _ in tokens])
+    nodes, shorter = int(count_nodes(data, starts)), np.full(most + 1, -1, np.int32)
+    size = (nodes // BLOCK + 4) * BLOCK
+    while True:
+        units = np.zeros(size, np.int64)
+        if fill_units(data, starts, ids, nodes, units, shorter):
+            return Trie(units, shorter)
+        size *= 2

@@ -56,10 +56,10 @@ class WordPiece:
         return pieces
 
     def engine(self, normalizer, pretokenizer):
-        """The fast form of the pipeline: `segment(texts)`."""
+        """The fast form of the pipeline."""
         from .wordpiece_kernel import WordPieceEngine
 
-        return WordPieceEngine(normalizer, self)
+        return WordPieceEngine(normalizer, pretokenizer, self)
 
     @staticmethod
     def train(
