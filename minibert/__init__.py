@@ -15,13 +15,17 @@ from minibert import runtime
 if TYPE_CHECKING:
     from minibert.models.dual_encoder import DualEncoder as DualEncoder
     from minibert.models.dual_encoder import DualEncoderConfig as DualEncoderConfig
+    from minibert.models.sentence_encoder import SentenceEncoder as SentenceEncoder
     from minibert.retrieval import Store as Store
+    from minibert.sentence_network import SentenceEncoderConfig as SentenceEncoderConfig
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "DualEncoder": "minibert.models.dual_encoder",
     "DualEncoderConfig": "minibert.models.dual_encoder",
+    "SentenceEncoder": "minibert.models.sentence_encoder",
+    "SentenceEncoderConfig": "minibert.sentence_network",
     "Store": "minibert.retrieval",
 }
 

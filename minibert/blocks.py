@@ -70,6 +70,13 @@ def encoder_layer_backward(dy, cache, config, d):
     return dx
 
 
+def attention_weights(cache) -> np.ndarray:
+    """Where the heads looked, from the cache of an encoder_layer over one sequence: (H, T, T)."""
+    (_, (_, _, blocks), *_), _, _ = cache
+    (_, attended), *_ = blocks
+    return attended.weights[0]
+
+
 def encoder_layer_shapes(width: int, ffn: int) -> dict[str, tuple[int, ...]]:
     """The parameters of one layer; query, key and value first, so that they are one (3D, D) matrix."""
     shapes: dict[str, tuple[int, ...]] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import zlib
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,18 +34,24 @@ def save_file(path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | N
 def load_file(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(tensors, metadata) of a safetensors file, checked against the checksums where it has them.
 
+    The tensors are read-only views of the mapped file; bfloat16, which NumPy lacks, comes as float32.
     Raises   FileNotFoundError; CheckpointError: truncated, altered, or no safetensors file at all
     """
     path = Path(path)
-    content = path.read_bytes()
     try:
-        tensors = safetensors.numpy.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        with safetensors.safe_open(path, "np"):  # checks the header, and that the tensors fill the file exactly
+            content = np.memmap(path, np.uint8, "r")
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:end].tobytes())
+        texts = header.pop("__metadata__", {})
+        tensors = {name: _tensor(content[end:], **entry) for name, entry in header.items()}
+    except FileNotFoundError as error:  # safetensors' own has no file name
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
-    if METADATA not in header.get("__metadata__", {}):
+    if METADATA not in texts:
         return tensors, {}
-    expected, _, text = header["__metadata__"][METADATA].partition(" ")
+    expected, _, text = texts[METADATA].partition(" ")
     if f"{zlib.crc32(text.encode()):08x}" != expected:
         raise CheckpointError(f"{path}: its metadata was altered")
     facts = json.loads(text)
@@ -51,6 +59,20 @@ def load_file(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         if name not in tensors or name not in facts["crc32"] or checksum(tensors[name]) != facts["crc32"][name]:
             raise CheckpointError(f"{path}: tensor {name} was altered")
     return tensors, facts["metadata"]
+
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
+DTYPES |= {"I8": "<i1", "U8": "<u1", "BOOL": "?"}
+
+
+def _tensor(content: np.ndarray, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    """One entry of a safetensors header as an array."""
+    if dtype not in DTYPES:
+        raise ValueError(f"expected numbers of {', '.join(DTYPES)}, got {dtype}")
+    tensor = content[slice(*data_offsets)].view(DTYPES[dtype]).reshape(shape)
+    if dtype == "BF16":  # the upper half of a float32
+        tensor = (tensor.astype("<u4") << 16).view("<f4")
+    return tensor
 
 
 def to_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
@@ -75,9 +97,9 @@ def save_folder(folder, files: dict[str, bytes]) -> None:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as renames:  # unwinds from the last to the first
             for name, content in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 file = renames.enter_context(atomic_write(folder / name))
                 file.write(content)
                 file.flush()

@@ -119,6 +119,22 @@ def _tokenizer(folder: Path, pairs, vocab_size: int, resume: bool):
     return tokenizer
 
 
+def embed(args) -> None:
+    """Embed a text a line with a sentence encoder, into a NumPy file."""
+    import numpy as np
+
+    from ann.files import atomic_write
+    from minibert.data import read_text
+    from minibert.models.sentence_encoder import SentenceEncoder
+
+    texts = [line.removesuffix("\r") for line in read_text(args.file).removesuffix("\n").split("\n")]
+    model = SentenceEncoder.load(args.model, truncate_dim=args.dim)
+    vectors = model.encode(texts, args.normalize, _on_terminal(), args.on_truncate, prompt_name=args.prompt)
+    with atomic_write(args.out) as file:
+        np.save(file, vectors, allow_pickle=False)
+    print(f"{len(vectors)} vectors of {vectors.shape[1]} numbers in {args.out}")
+
+
 def ingest(args) -> None:
     """Chunk, embed and store text files, Markdown and JSON lines."""
     from minibert.retrieval.pipeline import ingest, read_documents
@@ -194,6 +210,15 @@ def _parser() -> argparse.ArgumentParser:
 
     command("info", info)
     _add_train(command("train", train))
+
+    option = command("embed", embed)
+    option("file", type=Path, metavar="FILE", help="a text a line, UTF-8")
+    option("--model", type=Path, required=True, help="folder of sentence-transformers or of BERT")
+    option("--out", type=Path, required=True, metavar="FILE.npy", help="rows in the order of the lines, float32")
+    option("--normalize", action="store_true", help="unit vectors, also where the model has no such module")
+    option("--prompt", metavar="NAME", help="the model's prompt to put before each text; by default its default one")
+    option("--dim", type=_whole(1), help="keep only the first numbers of each vector")
+    option("--on-truncate", choices=("warn", "silent", "raise", "window"), default="warn", help="for texts too long")
 
     option = command("ingest", ingest)
     option("paths", nargs="+", type=Path, metavar="PATH", help=".txt, .md and .jsonl files, or folders of them")

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.blocks import ACTIVATIONS, encoder_layer, encoder_layer_backward, encoder_layer_shapes, norm_shapes
+from minibert.blocks import (
+    ACTIVATIONS,
+    attention_weights,
+    encoder_layer,
+    encoder_layer_backward,
+    encoder_layer_shapes,
+    linear_shapes,
+    norm_shapes,
+)
 from minibert.ops import (
     dropout,
     dropout_backward,
@@ -32,7 +40,8 @@ class EncoderConfig:
     """Sizes and variants.
 
     Units    width D, ffn F, heads H (D divisible by H), layers; positions: longest sequence, 0 for no position
-             embeddings; segments: 2 in BERT, 0 for none; dropout: rate while training; eps: of the layer norms
+             embeddings; segments: 2 in BERT, 0 for none; pooler: BERT's layer over [CLS], kept with the weights, which
+             no vector of tokens depends on; dropout: rate while training; eps: of the layer norms
     Raises   ValueError: a size that is not whole or too small, width not divisible by heads, an unknown activation,
              dropout outside [0, 1), or eps ≤ 0
     """
@@ -47,6 +56,7 @@ class EncoderConfig:
     activation: str = "gelu"
     embedding_norm: bool = True
     final_norm: bool = False
+    pooler: bool = False
     dropout: float = 0.1
     eps: float = 1e-12
 
@@ -75,6 +85,8 @@ class EncoderConfig:
             shapes |= {f"encoder.layer.{i}.{name}": shape for name, shape in layer.items()}
         if self.final_norm:
             shapes |= norm_shapes("encoder.norm", self.width)
+        if self.pooler:
+            shapes |= linear_shapes("pooler.dense", self.width, self.width)
         return shapes
 
 
@@ -85,6 +97,10 @@ def check_sizes(config, least: int, *names: str) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
 
+
+# Devlin 2018 section 3: 109,482,240 and 335,141,888 parameters
+BERT_BASE = EncoderConfig(30522, width=768, layers=12, heads=12, ffn=3072, positions=512, pooler=True)
+BERT_LARGE = EncoderConfig(30522, width=1024, layers=24, heads=16, ffn=4096, positions=512, pooler=True)
 
 ORTHOGONAL = ("attention.self.value.weight", "attention.output.dense.weight", "projection.weight")
 
@@ -115,6 +131,24 @@ def orthogonal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))  # QR alone is not even (Mezzadri 2007)
     return q if rows >= columns else q.T
+
+
+def hidden_states(p: Parameters, config: EncoderConfig, batch: Ragged):
+    """What every layer says of every token, and where its heads look.
+
+    Shapes   batch of one sequence of T tokens → states: layers + 1 of (T, D); weights: layers of (H, T, T)
+    Differs  states[0] is the word's row of the table alone, the same wherever the word stands; in transformers it has
+             position and segment added and is normalised, as what enters layer 1 here too
+    """
+    states, weights = [embedding(batch.ids, p[WORDS])[0]], []
+    x, _ = embed(p, config, batch)
+    for i in range(config.layers):
+        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config)
+        states.append(x)
+        weights.append(attention_weights(cache))
+    if config.final_norm:
+        states[-1], _ = layer_norm(x, p["encoder.norm.weight"], p["encoder.norm.bias"], config.eps)
+    return states, weights
 
 
 def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=slice(None)):

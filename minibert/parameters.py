@@ -66,7 +66,8 @@ class Parameters(Mapping):
             if name not in self.shapes:
                 wrong.append(f"unexpected {name}")
             elif tuple(tensor.shape) != tuple(self.shapes[name]):
-                wrong.append(f"{name}: expected shape {self.shapes[name]}, got {tensor.shape}")
+                turned = ": transposed" if tuple(tensor.shape) == tuple(self.shapes[name])[::-1] else ""
+                wrong.append(f"{name}: expected shape {self.shapes[name]}, got {tensor.shape}{turned}")
             elif not np.issubdtype(tensor.dtype, np.floating):
                 wrong.append(f"{name}: expected floating-point numbers, got {tensor.dtype}")
             elif not np.isfinite(tensor).all():

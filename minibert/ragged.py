@@ -80,3 +80,11 @@ class Ragged:
         """(the batch sorted by length, back), where sorted_values[back] is in the order of this batch again."""
         order = np.argsort(self.lengths, kind="stable")
         return self.take(order), np.argsort(order, kind="stable")
+
+    def without_first(self, count: int) -> tuple[Ragged, np.ndarray]:
+        """(the batch without the first `count` tokens of every sequence, the rows that are left).
+
+        Raises   ValueError: a sequence has no more tokens than that
+        """
+        rows = np.flatnonzero(self.positions >= count)
+        return Ragged(self.ids[rows], self.type_ids[rows], self.starts - count * np.arange(len(self) + 1)), rows

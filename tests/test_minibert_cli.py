@@ -1,6 +1,7 @@
 """The command line, run as users run it: right answers, exit codes, and one line for every kind of bad input."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import resource
@@ -8,11 +9,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from helpers import ROOT
-from minibert import cli
+from helpers import ROOT, tiny_tokenizer
+from minibert import SentenceEncoder, SentenceEncoderConfig, cli
 from minibert.models.dual_encoder import DualEncoder
+from minibert.parameters import Parameters
 
 SMALL = "--vocab-size 200 --width 16 --layers 1 --heads 2 --dim 8 --max-length 16 --epochs 2 --warmup 2 --batch-size 8"
 ANIMALS = ["cat", "dog", "owl", "bee", "ant", "cow", "hen", "pig"]
@@ -306,3 +309,22 @@ def test_cli_full_disk(home, tmp_path):
     ).read_bytes()
     done = main("query", "owl", "--store", "store", "--model", "model", "-k", 50, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.count("texts/") == 8 and "long.txt" not in done.stdout
+
+
+def test_embed_writes_a_row_a_line(tmp_path):
+    """Vectors of the lines, blank ones included, as `encode` gives them; a wrong prompt or folder is one line."""
+    config = SentenceEncoderConfig(60, width=8, layers=1, heads=2, ffn=8, positions=8, max_length=8)
+    tokenizer = tiny_tokenizer()
+    config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size)
+    model = SentenceEncoder(tokenizer, config, Parameters(config.shapes))
+    model.parameters.flat[...] = np.random.default_rng(0).standard_normal(model.parameters.flat.size)
+    model.save(tmp_path / "model")
+    (tmp_path / "texts.txt").write_bytes("the cat\r\n\na\u2028dog\n".encode())
+    embed = "embed", "texts.txt", "--model", "model", "--out", "x.npy"
+    done = main(*embed, "--normalize", cwd=tmp_path)
+    assert done.stdout == "3 vectors of 8 numbers in x.npy\n", done.stderr
+    expected = model.encode(["the cat", "", "a\u2028dog"], normalize=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+    assert fails(main(*embed, "--prompt", "query", cwd=tmp_path), "got 'query'")
+    assert fails(main(*embed, "--dim", 9, cwd=tmp_path), "truncate_dim in 1 … 8, got 9")
+    assert fails(main("embed", "texts.txt", "--model", "none", "--out", "y.npy", cwd=tmp_path), "none", "No such file")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.metrics import mrr_at_k, recall_at_k
+from minibert.metrics import mrr_at_k, recall_at_k, spearman
 
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
@@ -30,3 +30,16 @@ def test_metrics_of_a_known_ranking():
     assert recall_at_k(ranked, [5, 3, 4]) == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match=r"\(3, 3\) and \(2,\)"):
         mrr_at_k(ranked, [5, 3])
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12))
+def test_spearman_is_the_correlation_of_mean_ranks(pairs):
+    """Ranks counted one by one, ties at the mean of their places; no correlation where all are equal."""
+    a, b = np.array(pairs, float).T
+    ranks = [np.array([sum(y < x for y in values) + (sum(values == x) - 1) / 2 for x in values]) for values in (a, b)]
+    if min(len(set(a)), len(set(b))) == 1:
+        with pytest.raises(ValueError, match="values that differ"):
+            spearman(a, b)
+    else:
+        assert spearman(a, b) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-12)
+        assert spearman(a, np.exp(a)) == pytest.approx(1)

@@ -8,6 +8,8 @@ from minibert.ops.activations import gelu as gelu
 from minibert.ops.activations import gelu_backward as gelu_backward
 from minibert.ops.activations import relu as relu
 from minibert.ops.activations import relu_backward as relu_backward
+from minibert.ops.activations import tanh as tanh
+from minibert.ops.activations import tanh_backward as tanh_backward
 from minibert.ops.attention import attention as attention
 from minibert.ops.attention import attention_backward as attention_backward
 from minibert.ops.cross_attention import cross_attention as cross_attention
@@ -26,8 +28,16 @@ from minibert.ops.linear import linear as linear
 from minibert.ops.linear import linear_backward as linear_backward
 from minibert.ops.pooling import cls_pooling as cls_pooling
 from minibert.ops.pooling import cls_pooling_backward as cls_pooling_backward
+from minibert.ops.pooling import last_pooling as last_pooling
+from minibert.ops.pooling import last_pooling_backward as last_pooling_backward
+from minibert.ops.pooling import max_pooling as max_pooling
+from minibert.ops.pooling import max_pooling_backward as max_pooling_backward
 from minibert.ops.pooling import mean_pooling as mean_pooling
 from minibert.ops.pooling import mean_pooling_backward as mean_pooling_backward
+from minibert.ops.pooling import sqrt_mean_pooling as sqrt_mean_pooling
+from minibert.ops.pooling import sqrt_mean_pooling_backward as sqrt_mean_pooling_backward
+from minibert.ops.pooling import weighted_mean_pooling as weighted_mean_pooling
+from minibert.ops.pooling import weighted_mean_pooling_backward as weighted_mean_pooling_backward
 from minibert.ops.positions import sinusoids as sinusoids
 from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward

@@ -24,6 +24,18 @@ def relu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return dy * (x > 0)
 
 
+def tanh(x: np.ndarray):
+    """Hyperbolic tangent, of BERT's pooler and of dense layers over sentence vectors."""
+    y = np.tanh(x)
+    return y, y
+
+
+def tanh_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Gradient of tanh: dx."""
+    # forward: y = tanh(x), y' = 1 − y²
+    return dy * (1 - y * y)
+
+
 def gelu(x: np.ndarray):
     """Gaussian error linear unit, the choice of BERT: exact form, no tanh approximation.
 
