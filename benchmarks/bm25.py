@@ -44,12 +44,18 @@ def main(argv):
     options = parser.parse_args(argv)
     texts = passages(options.files, options.limit)
     asked, index, rows = questions(texts, options.questions), BM25(), []
+
+    def build():
+        index.remove(index.ids)
+        index.add(texts)
+        index.search(asked[:1])  # the first search weighs the postings
+
     with Peer("bm25s_index") as peer:
         version = peer.call("version")
         peer.call("keep", name="texts", texts=texts)
         peer.call("keep", name="questions", texts=asked)
         theirs = peer.timed("build", name="index", texts="texts", k1=index.k1, b=index.b)
-        built = compare(lambda: index.build(texts) and None, theirs, min(3, options.rounds))
+        built = compare(build, theirs, min(3, options.rounds))
         rows.append(["passages indexed/s", len(texts) / built.ours, len(texts) / built.theirs, built.ratio])
         for k in (10, 100):
             theirs = peer.timed("search", name="index", queries="questions", k=k)

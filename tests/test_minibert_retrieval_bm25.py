@@ -18,6 +18,12 @@ texts_of_few_words = st.lists(
 any_text = st.text(st.one_of(st.characters(), st.sampled_from("ab _+#1é中國ひらกข한ﬁǅß\ud800")), max_size=30)
 
 
+def built(index, texts, ids=None):
+    """The index with these texts added."""
+    index.add(texts, ids)
+    return index
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -61,7 +67,7 @@ def test_vocabulary_grows_over_blocks():
 @given(texts_of_few_words, texts_of_few_words, st.sampled_from([0.0, 1.2, 1.5]), st.sampled_from([0.0, 0.75, 1.0]))
 def test_bm25_scores_by_the_formula(texts, queries, k1, b):
     """Each score is the formula's, to the rounding of float32 sums."""
-    index = BM25(k1, b).build(texts)
+    index = built(BM25(k1, b), texts)
     documents = [text.split() for text in texts]
     for query in queries:
         expected = oracle(documents, query.split(), k1, b)
@@ -71,7 +77,7 @@ def test_bm25_scores_by_the_formula(texts, queries, k1, b):
 @given(texts_of_few_words, texts_of_few_words, st.integers(1, 14), st.data())
 def test_bm25_search_is_the_top_of_all_scores(texts, queries, k, data):
     """The first k by score, then by row, among the allowed; no hit has score 0."""
-    index = BM25().build(texts)
+    index = built(BM25(), texts)
     allow = data.draw(st.none() | st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)).map(np.array))
     allow = None if allow is None else allow.astype(bool)
     ids, scores = index.search(queries, k, allow, threads=data.draw(st.sampled_from([1, 3])))
@@ -89,7 +95,7 @@ def test_bm25_prunes_and_stays_exact():
     rng = np.random.default_rng(0)
     count = 60 if interpreted() else 4000
     texts = [" ".join(f"w{n}" for n in rng.zipf(1.3, 12) if n < 5000) for _ in range(count)]
-    index = BM25().build(texts)
+    index = built(BM25(), texts)
     queries = [" ".join(f"w{n}" for n in rng.zipf(1.3, 7) if n < 5000) for _ in range(10 if interpreted() else 200)]
     ids, scores = index.search(queries, 10)
     for query, row, row_scores in zip(queries, ids, scores, strict=True):
@@ -100,9 +106,30 @@ def test_bm25_prunes_and_stays_exact():
         np.testing.assert_allclose(everything[got], row_scores[: len(got)], rtol=1e-5)
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.sampled_from(["a b", "a a c", "", "d e f a"])), max_size=8)
+)
+def test_bm25_changes_leave_what_a_fresh_index_has(changes):
+    """After adds, replacements and removals every score is the same to the bit as in an index built at once."""
+    index, model = BM25(), {}
+    for add, id, text in changes:
+        if add:
+            index.add([text], [id])
+            model.pop(id, None)
+            model[id] = text
+        elif id in model:
+            index.remove([id])
+            del model[id]
+    fresh = built(BM25(), list(model.values()), list(model))
+    assert index.ids.tolist() == fresh.ids.tolist() == list(model)
+    for query in ("a", "b c", "d a a"):
+        np.testing.assert_array_equal(index.scores(query), fresh.scores(query))
+        np.testing.assert_array_equal(index.search([query], 3)[0], fresh.search([query], 3)[0])
+
+
 def test_bm25_ids_and_allow():
     """Ids are the caller's; a mask or a list of ids leaves out the others."""
-    index = BM25().build(["red fish", "blue fish", "one fish", "no"], ids=[40, 30, 20, 10])
+    index = built(BM25(), ["red fish", "blue fish", "one fish", "no"], ids=[40, 30, 20, 10])
     assert index.search(["fish"], 4)[0].tolist() == [[40, 30, 20, -1]]
     assert index.search(["fish"], 2, allow=[20, 10])[0].tolist() == [[20, -1]]
     assert index.search(["fish"], 2, allow=np.array([False, True, False, True]))[0].tolist() == [[30, -1]]
@@ -111,15 +138,15 @@ def test_bm25_ids_and_allow():
 def test_bm25_answers_where_nothing_is():
     """Empty corpus, empty documents, unknown words: no hits, and no error."""
     for texts in ([], ["", "  "], ["something else"]):
-        ids, scores = BM25().build(texts).search(["fish", ""], 3)
+        ids, scores = built(BM25(), texts).search(["fish", ""], 3)
         assert ids.tolist() == [[-1] * 3] * 2
         assert not scores.any()
-    assert BM25().build(["fish"]).search([], 3)[0].shape == (0, 3)
+    assert built(BM25(), ["fish"]).search([], 3)[0].shape == (0, 3)
 
 
 def test_bm25_stems_documents_and_questions():
     """Words with one stem are one word, and the file remembers that there is a stemmer."""
-    index = BM25(stem=lambda word: word.rstrip("s")).build(["many cats", "one cat", "dogs"])
+    index = built(BM25(stem=lambda word: word.rstrip("s")), ["many cats", "one cat", "dogs"])
     assert index.search(["cats"], 3)[0].tolist() == [[0, 1, -1]]
     assert len(index.vocabulary) == 4
 
@@ -128,10 +155,13 @@ def test_bm25_stems_documents_and_questions():
 def test_bm25_save_and_load_change_nothing(tmp_path_factory, texts):
     """A loaded index gives the same ids and scores, bit for bit, and what was kept with it."""
     path = tmp_path_factory.mktemp("bm25") / "index.bm25"
-    index = BM25(1.2, 0.5).build(texts, ids=range(7, 7 + len(texts)))
-    index.save(path, generation="g1")
-    loaded, facts = BM25.load(path)
-    assert facts == {"generation": "g1"}
+    index = built(BM25(1.2, 0.5), texts, ids=range(7, 7 + len(texts)))
+    index.metadata["generation"] = "g1"
+    index.save(path)
+    loaded = BM25.load(path)
+    assert loaded.metadata == {"generation": "g1"}
+    loaded.add(["a z"], [99])
+    loaded.remove([99])
     for a, b in zip(index.search(["a b the", "c"], 5), loaded.search(["a b the", "c"], 5), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -139,7 +169,7 @@ def test_bm25_save_and_load_change_nothing(tmp_path_factory, texts):
 def test_bm25_refuses_a_damaged_file_and_another_stemmer(tmp_path):
     """A flipped byte and a file written with a stemmer are errors that name the file."""
     path = tmp_path / "index.bm25"
-    BM25(stem=lambda word: word[:4]).build(["connected cats"]).save(path)
+    built(BM25(stem=lambda word: word[:4]), ["connected cats"]).save(path)
     with pytest.raises(CheckpointError, match="index.bm25: written with another stemmer"):
         BM25.load(path)
     content = bytearray(path.read_bytes())
@@ -154,11 +184,12 @@ def test_bm25_refuses_a_damaged_file_and_another_stemmer(tmp_path):
     [
         (lambda: BM25(k1=-1), ValueError, "k1"),
         (lambda: BM25(b=2), ValueError, "b in"),
-        (lambda: BM25().build(["a", None]), TypeError, r"texts\[1\]: expected str, got NoneType"),
-        (lambda: BM25().build(["a"], ids=[1, 2]), ValueError, "expected one for each of 1"),
-        (lambda: BM25().build(["a"]).search("a"), TypeError, "expected a sequence"),
-        (lambda: BM25().build(["a"]).search(["a", 3]), TypeError, r"queries\[1\]"),
-        (lambda: BM25().build(["a"]).search(["a"], 0), ValueError, "k: expected"),
+        (lambda: built(BM25(), ["a", None]), TypeError, r"texts\[1\]: expected str, got NoneType"),
+        (lambda: built(BM25(), ["a"], ids=[1, 2]), ValueError, "expected one for each of 1"),
+        (lambda: built(BM25(), ["a"]).remove([3]), ValueError, "id 3 is not in the index"),
+        (lambda: built(BM25(), ["a"]).search("a"), TypeError, "expected a sequence"),
+        (lambda: built(BM25(), ["a"]).search(["a", 3]), TypeError, r"queries\[1\]"),
+        (lambda: built(BM25(), ["a"]).search(["a"], 0), ValueError, "k: expected"),
     ],
 )
 def test_bm25_refuses_bad_input(call, error, message):

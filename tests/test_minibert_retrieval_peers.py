@@ -17,7 +17,8 @@ def test_bm25_scores_equal_bm25s(k1, b):
     """Every score of 200 questions against 2,000 docstrings."""
     texts = [doc.text for doc in docstrings()][:2200]
     queries = [" ".join(words(text)[:8]) or "nothing" for text in texts[2000:]]
-    index = BM25(k1, b).build(texts[:2000])
+    index = BM25(k1, b)
+    index.add(texts[:2000])
     with Peer("bm25s_index") as peer:
         peer.call("build_words", name="index", words=[words(text) for text in texts[:2000]], k1=k1, b=b)
         theirs = peer.call("scores", name="index", queries=[words(query) for query in queries])

@@ -13,6 +13,7 @@ Source   Robertson & Zaragoza 2009, The Probabilistic Relevance Framework, eq. 3
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -26,6 +27,7 @@ from minibert._jit import kernel
 from minibert.checkpoint import CheckpointError, load_file, save_file
 from minibert.retrieval.words import Vocabulary, words
 
+FORMAT = "minibert-bm25 1"
 SHORTER = 8  # so much shorter must a list of rows be for a binary search a row to pay
 SLACK = 1e-5  # a sum of up to 80 float32 impacts is this exact
 
@@ -42,6 +44,14 @@ class Postings(NamedTuple):
     highest: np.ndarray
 
 
+class Counted(NamedTuple):
+    """The same lists with how often the word occurs, which is what the index keeps when documents come and go."""
+
+    starts: np.ndarray
+    rows: np.ndarray
+    counts: np.ndarray
+
+
 class BM25:
     """Sparse index over texts. `ids` are the caller's names of the rows, as in `ann`: by default 0, 1, ….
 
@@ -54,48 +64,80 @@ class BM25:
         if not 0 <= k1 < np.inf or not 0 <= b <= 1:
             raise ValueError(f"expected k1 ≥ 0 and b in [0, 1], got {k1} and {b}")
         self.k1, self.b, self.stem = float(k1), float(b), stem
-        self.build([])
+        self.metadata: dict[str, str] = {}
+        self.ids, self.lengths = np.empty(0, np.int64), np.empty(0, np.int32)
+        self.vocabulary = Vocabulary()
+        self._counted = Counted(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32))
+        self._weighed: Postings | None = None
 
     # ---- texts → postings --------------------------------------------------------------------------------------------
 
-    def build(self, texts: Iterable[str], ids: Sequence[int] | None = None) -> BM25:
-        """Index these texts, in place of what was indexed before; texts are read once, a block at a time.
+    def add(self, texts: Iterable[str], ids: Sequence[int] | None = None) -> np.ndarray:
+        """Add texts, read once, a block at a time, and return their ids; an id that is there already is replaced.
 
-        Raises   TypeError: a text is not a str; ValueError: ids are not as many integers ≥ 0, all different
+        ids      integers ≥ 0, all different; by default the numbers after the largest id
+        Raises   TypeError: a text is not a str; ValueError: ids are not as many such integers
         """
-        vocabulary = Vocabulary()
-        numbers, bounds = vocabulary.number(texts)
-        if self.stem is not None:
-            stems = [self.stem(word) for word in vocabulary]
-            vocabulary = Vocabulary.of(dict.fromkeys(stems))
-            numbers = vocabulary.find(stems).astype(np.int32)[numbers]
+        numbers, bounds = self._number(texts)
         count = len(bounds) - 1
-        ids = np.arange(count) if ids is None else as_ids(ids)
-        if len(ids) != count:
-            raise ValueError(f"ids: expected one for each of {count} texts, got {len(ids)}")
-        self.ids, self.vocabulary, self.lengths = ids, vocabulary, np.diff(bounds).astype(np.int32)
-        self._weigh(*count_postings(numbers, bounds, len(vocabulary)))
-        return self
+        given = np.arange(count) + self.ids.max(initial=-1) + 1 if ids is None else as_ids(ids)
+        if len(given) != count:
+            raise ValueError(f"ids: expected one for each of {count} texts, got {len(given)}")
+        self.remove(np.intersect1d(given, self.ids))
+        starts, rows, counts = count_postings(numbers, bounds, len(self.vocabulary))
+        new = Counted(starts, rows + np.int32(len(self)), counts)
+        self._counted = join_postings(self._counted, new) if len(self) else new
+        self.ids = np.concatenate([self.ids, given])
+        self.lengths = np.concatenate([self.lengths, np.diff(bounds).astype(np.int32)])
+        self._weighed = None
+        return given
 
-    def _weigh(self, starts: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> None:
-        """Impacts of postings whose words occur `counts` times in their documents."""
-        documents = np.diff(starts)
-        idf = np.log1p((len(self) - documents + 0.5) / (documents + 0.5))
-        mean = self.lengths.mean() if self.lengths.any() else 1.0
-        saturation = self.k1 * (1 - self.b + self.b * self.lengths / mean)
-        impacts = (np.repeat(idf, documents) * (counts / (counts + saturation[rows]))).astype(np.float32)
-        highest = np.zeros(len(documents), np.float32)
-        np.maximum.at(highest, np.repeat(np.arange(len(documents)), documents), impacts)
-        self._counts, self._postings = counts, Postings(starts, rows, impacts, highest)
+    def remove(self, ids: Sequence[int]) -> None:
+        """Remove texts by id; nothing of them is left but their words' places in the vocabulary.
+
+        Raises   ValueError: an id that is not in the index; nothing has been removed then
+        """
+        ids = as_ids(ids)
+        if unknown := np.setdiff1d(ids, self.ids).tolist():
+            raise ValueError(f"ids: id {unknown[0]} is not in the index")
+        if len(ids):
+            kept = ~np.isin(self.ids, ids)
+            starts, rows, counts = self._counted
+            live = kept[rows]
+            place = np.cumsum(kept, dtype=np.int32) - 1
+            self._counted = Counted(np.append(0, np.cumsum(live))[starts], place[rows[live]], counts[live])
+            self.ids, self.lengths, self._weighed = self.ids[kept], self.lengths[kept], None
+
+    def _number(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the texts' words, or of their stems, and where each text's start."""
+        if self.stem is None:
+            return self.vocabulary.number(texts)
+        found = Vocabulary()
+        numbers, bounds = found.number(texts)
+        return self.vocabulary.add(list(map(self.stem, found)))[numbers], bounds
+
+    @property
+    def _postings(self) -> Postings:
+        """Postings with the impacts of the present documents."""
+        if self._weighed is None:
+            starts, rows, counts = self._counted
+            documents = np.diff(starts)
+            idf = np.log1p((len(self) - documents + 0.5) / (documents + 0.5))
+            mean = self.lengths.mean() if self.lengths.any() else 1.0
+            saturation = self.k1 * (1 - self.b + self.b * self.lengths / mean)
+            impacts = (np.repeat(idf, documents) * (counts / (counts + saturation[rows]))).astype(np.float32)
+            self._weighed = Postings(starts, rows, impacts, highest_impacts(starts, impacts))
+        return self._weighed
 
     # ---- question → hits ---------------------------------------------------------------------------------------------
 
     def scores(self, query: str) -> np.ndarray:
         """(N,) float32: the score of every document, in the order of `ids`; what `search` must agree with."""
         scores = np.zeros(len(self), np.float32)
+        postings = self._postings
         for word, times in self._ask([query])[0].items():
-            part = slice(*self._postings.starts[word : word + 2])
-            scores[self._postings.rows[part]] += np.float32(times) * self._postings.impacts[part]
+            part = slice(*postings.starts[word : word + 2])
+            scores[postings.rows[part]] += np.float32(times) * postings.impacts[part]
         return scores
 
     def search(self, queries: Sequence[str], k: int = 10, allow=None, threads: int = 1):
@@ -118,10 +160,12 @@ class BM25:
         rows, scores = np.full((len(asked), k), -1, np.int64), np.zeros((len(asked), k), np.float32)
         size = max(1, -(-len(asked) // threads))
 
+        postings = self._postings
+
         def answer(start):
             part = slice(start, start + size)
             found = rows[part], scores[part]
-            search_batch(self._postings, bounds[start : start + size + 1], terms, weights, allowed, filtered, *found)
+            search_batch(postings, bounds[start : start + size + 1], terms, weights, allowed, filtered, *found)
 
         room = len(self) > 0
         run_threads(answer, range(0, len(asked), size) if room else (), threads)
@@ -142,34 +186,31 @@ class BM25:
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
-    def save(self, path, **facts: str) -> None:
-        """Write one safetensors file, checksummed; a failure leaves the old one. facts: strings to keep with it."""
-        tables = {
-            "ids": self.ids,
-            "lengths": self.lengths,
-            "words": self.vocabulary.store[: self.vocabulary.starts[-1]],
-        }
-        tables |= {"word_starts": self.vocabulary.starts, "counts": self._counts}
-        tables |= {"starts": self._postings.starts, "rows": self._postings.rows}
-        own = {"format": "minibert-bm25 1", "k1": repr(self.k1), "b": repr(self.b), "stemmed": self._probe()}
-        save_file(path, tables, {**facts, **own})
+    def save(self, path) -> None:
+        """Write one safetensors file, checksummed; a failure leaves the old one."""
+        vocabulary, counted = self.vocabulary, self._counted
+        words = {"words": vocabulary.store[: vocabulary.starts[-1]], "word_starts": vocabulary.starts}
+        about = {"format": FORMAT, "k1": repr(self.k1), "b": repr(self.b), "stems": self._probe()}
+        about["user"] = json.dumps(self.metadata)
+        save_file(path, {"ids": self.ids, "lengths": self.lengths, **words, **counted._asdict()}, about)
 
     @classmethod
-    def load(cls, path, stem: Callable[[str], str] | None = None) -> tuple[BM25, dict[str, str]]:
-        """(index, facts) from a file.
+    def load(cls, path, stem: Callable[[str], str] | None = None) -> BM25:
+        """The index of a file.
 
         Raises   FileNotFoundError; CheckpointError: damaged, no index, or written with another stemmer
         """
-        tables, facts = load_file(path)
-        if facts.get("format") != "minibert-bm25 1":
+        tables, about = load_file(path)
+        if about.get("format") != FORMAT:
             raise CheckpointError(f"{path}: not a BM25 index")
-        index = cls(float(facts["k1"]), float(facts["b"]), stem)
-        if index._probe() != facts["stemmed"]:
-            raise CheckpointError(f"{path}: written with another stemmer: {facts['stemmed']}, not {index._probe()}")
+        index = cls(float(about["k1"]), float(about["b"]), stem)
+        if index._probe() != about["stems"]:
+            raise CheckpointError(f"{path}: written with another stemmer: {about['stems']}, not {index._probe()}")
         index.ids, index.lengths = tables["ids"], tables["lengths"]
         index.vocabulary = Vocabulary(tables["words"], tables["word_starts"])
-        index._weigh(tables["starts"], tables["rows"], tables["counts"])
-        return index, {key: value for key, value in facts.items() if key not in ("format", "k1", "b", "stemmed")}
+        index._counted = Counted(tables["starts"], tables["rows"], tables["counts"])
+        index.metadata = json.loads(about["user"])
+        return index
 
     def _probe(self) -> str:
         """What the stemmer makes of a few words: tells one from another."""
@@ -204,6 +245,35 @@ def count_postings(numbers, bounds, word_count):
                 end[word] += 1
             counts[end[word] - 1] += 1
     return starts, rows, counts
+
+
+@kernel
+def join_postings(old, new):
+    """Posting lists of old documents and of new ones, whose rows are all larger: word by word, old before new."""
+    starts = new.starts.copy()
+    for word in range(len(starts)):
+        starts[word] += old.starts[min(word, len(old.starts) - 1)]
+    rows, counts = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
+    for word in range(len(starts) - 1):
+        at = starts[word]
+        if word < len(old.starts) - 1:
+            for place in range(old.starts[word], old.starts[word + 1]):
+                rows[at], counts[at] = old.rows[place], old.counts[place]
+                at += 1
+        for place in range(new.starts[word], new.starts[word + 1]):
+            rows[at], counts[at] = new.rows[place], new.counts[place]
+            at += 1
+    return Counted(starts, rows, counts)
+
+
+@kernel
+def highest_impacts(starts, impacts):
+    """(V,) float32: the largest impact of each list, 0 of an empty one."""
+    highest = np.zeros(len(starts) - 1, np.float32)
+    for word in range(len(starts) - 1):
+        for place in range(starts[word], starts[word + 1]):
+            highest[word] = max(highest[word], impacts[place])
+    return highest
 
 
 @kernel

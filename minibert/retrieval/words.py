@@ -121,10 +121,22 @@ def find(store, starts, slots, codes, a, b):
 
 
 @kernel
+def intern(store, starts, slots, count, codes, a, b):
+    """(number of the word codes[a:b], size of the vocabulary): a new word goes to its end, where there is room."""
+    slot = find(store, starts, slots, codes, a, b)
+    if slots[slot] == 0:
+        store[starts[count] : starts[count] + b - a] = codes[a:b]
+        starts[count + 1] = starts[count] + b - a
+        count += 1
+        slots[slot] = count
+    return slots[slot] - 1, count
+
+
+@kernel
 def number_words(kinds, codes, bounds, store, starts, slots, count, numbers, ends):
     """Numbers of all words of the texts codes[bounds[b]:bounds[b + 1]]; ends[b]: of text b's among them.
 
-    New words go to the end of the vocabulary, whose room the caller has made; returns its new size.
+    Returns the vocabulary's new size.
     """
     at = 0
     for b in range(len(bounds) - 1):
@@ -138,20 +150,21 @@ def number_words(kinds, codes, bounds, store, starts, slots, count, numbers, end
             step = 2 if kind == PAIR else end - i
             while True:
                 last = min(i + step, end)
-                slot = find(store, starts, slots, codes, i, last)
-                if slots[slot] == 0:
-                    begin = starts[count]
-                    store[begin : begin + last - i] = codes[i:last]
-                    starts[count + 1] = begin + last - i
-                    count += 1
-                    slots[slot] = count
-                numbers[at] = slots[slot] - 1
+                numbers[at], count = intern(store, starts, slots, count, codes, i, last)
                 at += 1
                 if last == end:
                     break
                 i += 1
             i = end
         ends[b] = at
+    return count
+
+
+@kernel
+def intern_words(codes, bounds, store, starts, slots, count, numbers):
+    """Numbers of the words codes[bounds[w]:bounds[w + 1]]; returns the vocabulary's new size."""
+    for w in range(len(bounds) - 1):
+        numbers[w], count = intern(store, starts, slots, count, codes, bounds[w], bounds[w + 1])
     return count
 
 
@@ -180,12 +193,6 @@ class Vocabulary:
         self._starts = np.zeros(1, np.int64) if starts is None else starts
         self._count = len(self._starts) - 1
         self._make_slots(self._count)
-
-    @classmethod
-    def of(cls, distinct: Iterable[str]) -> Vocabulary:
-        """The vocabulary of words that are all different, in this order."""
-        codes, starts = code_points(list(distinct))
-        return cls(codes, starts)
 
     def __len__(self) -> int:
         return self._count
@@ -217,6 +224,14 @@ class Vocabulary:
             parts.append(numbers[: ends[-1]].copy())
             lengths += np.diff(ends, prepend=0).tolist()
         return np.concatenate(parts), np.cumsum(lengths)
+
+    def add(self, given: list[str]) -> np.ndarray:
+        """Numbers (n,) int32 of words, the new ones among them added."""
+        codes, bounds = code_points(given)
+        self._make_room(len(codes) + len(given))
+        numbers = np.empty(len(given), np.int32)
+        self._count = intern_words(codes, bounds, self.store, self._starts, self._slots, self._count, numbers)
+        return numbers
 
     def find(self, wanted: list[str]) -> np.ndarray:
         """Numbers (n,) int64 of words, -1 for those that are not there."""
