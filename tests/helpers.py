@@ -102,13 +102,13 @@ TOKENS = [
 def bert_tokenizer(tokens=TOKENS, normalizer=None, **options):
     """A BERT tokenizer over a list of tokens; those in square brackets are the special ones."""
     from tokenizers import BertNormalizer, BertPreTokenizer, Tokenizer, WordPiece
+    from tokenizers.decoders import WordPiece as Decoder
     from tokenizers.template import bert_template
-    from tokenizers.wordpiece import WordPieceDecoder
 
     vocab = {token: i for i, token in enumerate(tokens)}
     specials = {t: i for t, i in vocab.items() if t.startswith("[") and t.endswith("]")}
     parts = WordPiece(vocab, **options), normalizer or BertNormalizer(), BertPreTokenizer()
-    return Tokenizer(*parts, bert_template(specials), WordPieceDecoder(), specials)
+    return Tokenizer(*parts, bert_template(specials), Decoder(), specials)
 
 
 def byte_tokenizer(merges=(), pattern="gpt2", special_tokens=(), by_ranks=False):

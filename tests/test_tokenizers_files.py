@@ -73,6 +73,9 @@ def test_file_settings_of_truncation_and_padding_are_kept(tmp_path):
     assert json.loads(tok.to_json())["truncation"] == truncation
 
 
+BERT = {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+
+
 def change(path, value):
     """The document with one value changed, or removed where value is KeyError."""
     document = copy.deepcopy(DOCUMENT)
@@ -89,14 +92,26 @@ def change(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        (("model", "type"), "Unigram", "model: expected BPE or WordPiece, got 'Unigram', which is not supported"),
-        (("normalizer", "type"), "NFKC", "normalizer: expected BertNormalizer, got 'NFKC'"),
-        (("normalizer",), None, "normalizer: expected BertNormalizer, got None"),
-        (("pre_tokenizer", "type"), "Metaspace", "pre_tokenizer: expected BertPreTokenizer, got 'Metaspace'"),
-        (("post_processor", "type"), "ByteLevel", "post_processor: expected .* got 'ByteLevel'"),
-        (("decoder", "type"), "CTC", "decoder: expected WordPiece, got 'CTC'"),
-        (("added_tokens", 0, "lstrip"), True, r"added token '\[PAD\]': its kind \(lstrip\) is not supported"),
-        (("added_tokens", 0, "special"), False, r"added token '\[PAD\]': its kind \(not special\)"),
+        (
+            ("model", "type"),
+            "Unigram",
+            "model: expected BPE or WordLevel or WordPiece, got 'Unigram', which is not supported",
+        ),
+        (("normalizer", "type"), "NFX", "normalizer: 'NFX' is not supported; known are BertNormalizer, "),
+        (("normalizer", "type"), "Identity", "normalizer: 'Identity' is not supported"),
+        (("normalizer",), {"type": "Sequence", "normalizers": [{"type": "X"}]}, "normalizer: 'X' is not supported"),
+        (("normalizer",), {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}, "the pattern '\\(' is not"),
+        (("normalizer",), {"type": "Replace", "pattern": {"Odd": "a"}, "content": ""}, "lacks the key 'Odd'"),
+        (("pre_tokenizer", "type"), "UnicodeScripts", "pre_tokenizer: 'UnicodeScripts' is not supported"),
+        (("pre_tokenizer",), {"type": "Punctuation", "behavior": "Odd"}, "behavior 'Odd' is not supported"),
+        (("pre_tokenizer",), {"type": "Digits", "individual_digits": 1}, "individual_digits: unexpected 1"),
+        (("pre_tokenizer",), {"type": "CharDelimiterSplit"}, "lacks the key 'delimiter'"),
+        (("post_processor", "type"), "Odd", "post_processor: expected .* got 'Odd'"),
+        (("post_processor",), {"type": "Sequence", "processors": [BERT, BERT]}, "two templates after each other"),
+        (("decoder", "type"), "Odd", "decoder: 'Odd' is not supported"),
+        (("added_tokens", 0, "lstrip"), 1, r"added token '\[PAD\]': lstrip: unexpected 1"),
+        (("added_tokens", 0), "x", "added token: unexpected 'x'"),
+        (("added_tokens", 0, "id"), 1 << 40, "ids must be 0"),
         (("added_tokens", 0, "id"), 9, r"added token '\[PAD\]': id 9 is not its id"),
         (("model", "vocab"), ["a"], "vocab: unexpected"),
         (("model", "vocab", "a"), "1", "id of 'a': unexpected '1'"),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from helpers import bert_tokenizer
 from oracles import wordpiece as oracle
 from tokenizers import Template, Tokenizer
-from tokenizers.template import bert_template, fit, longest_first
+from tokenizers.template import bert_template
+from tokenizers.truncation import fit, longest_first
 
 TOK = bert_tokenizer()
 TEXTS = st.lists(st.sampled_from(["", "the word", "unable", "a", "b c d e f", "中 word!"]), min_size=1, max_size=5)
@@ -38,7 +39,7 @@ def test_truncation_of_pairs_keeps_the_template(texts, max_length, data):
     pairs = [data.draw(st.sampled_from(["", "the", "a b c d e f g"])) for _ in texts]
     batch = TOK.encode_batch(texts, pairs, max_length=max_length, on_truncate="silent")
     a, b = TOK.segment_batch(texts), TOK.segment_batch(pairs)
-    kept_a, kept_b, _ = fit(np.diff(a.starts), np.diff(b.starts), max_length - 3)
+    kept_a, kept_b = fit(np.diff(a.starts), np.diff(b.starts), max_length - 3)
     for i in range(len(texts)):
         first, second = (s.ids[s.starts[i] : s.starts[i] + k[i]].tolist() for s, k in ((a, kept_a), (b, kept_b)))
         row = batch.row(i)
@@ -55,7 +56,7 @@ def test_truncation_warns_raises_or_is_silent():
         TOK.encode_batch(["a", "a b c d"], max_length=4)
     with pytest.raises(ValueError, match=r"texts\[1\]"):
         TOK.encode_batch(["a", "a b c d"], max_length=4, on_truncate="raise")
-    with pytest.raises(ValueError, match="on_truncate: expected one of 'warn', 'raise', 'silent', got 'no'"):
+    with pytest.raises(ValueError, match="on_truncate: expected one of 'warn', 'raise', 'silent', 'window', got 'no'"):
         TOK.encode_batch(["a"], on_truncate="no")
 
 
@@ -87,7 +88,7 @@ def test_padding_shapes_and_options():
     assert [len(row) for row in TOK(["a", "a b"], padding=False)["attention_mask"]] == [3, 4]
     assert TOK(["a b c d"], max_length=3, truncation=False)["input_ids"].shape == (1, 6)
     assert TOK(["a"], ["b"], padding="max_length", max_length=7)["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 0, 0]]
-    with pytest.raises(ValueError, match="padding: expected True, False"):
+    with pytest.raises(ValueError, match="padding: expected one of True, False"):
         TOK(["a"], padding="most")
     with pytest.raises(ValueError, match="needs max_length"):
         TOK(["a"], padding="max_length")

@@ -7,7 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .added_tokens import AddedToken as AddedToken
     from .bpe import BPE as BPE
+    from .encoding import Batch as Batch
+    from .encoding import Encoding as Encoding
     from .files import TokenizerFileError as TokenizerFileError
     from .files import from_json as from_json
     from .files import load as load
@@ -16,10 +19,9 @@ if TYPE_CHECKING:
     from .pretokenize import PatternPreTokenizer as PatternPreTokenizer
     from .sentencepiece import SentencePiece as SentencePiece
     from .template import Template as Template
-    from .tokenizer import Batch as Batch
-    from .tokenizer import Encoding as Encoding
     from .tokenizer import Tokenizer as Tokenizer
     from .unigram import Unigram as Unigram
+    from .wordlevel import WordLevel as WordLevel
     from .wordpiece import WordPiece as WordPiece
 
 __project__ = "minibert"  # tells this package from Hugging Face's of the same name
@@ -34,10 +36,12 @@ _HOME = {
     "PatternPreTokenizer": "pretokenize",
     "SentencePiece": "sentencepiece",
     "Template": "template",
-    "Batch": "tokenizer",
-    "Encoding": "tokenizer",
+    "AddedToken": "added_tokens",
+    "Batch": "encoding",
+    "Encoding": "encoding",
     "Tokenizer": "tokenizer",
     "Unigram": "unigram",
+    "WordLevel": "wordlevel",
     "WordPiece": "wordpiece",
 }
 __all__ = ["__project__", *_HOME]

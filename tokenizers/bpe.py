@@ -4,9 +4,6 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 256 bytes are tokens, every text has ids and comes back from them whole.
 """
 
-import re
-from dataclasses import dataclass
-
 import numpy as np
 
 from .normalize import Identity
@@ -156,30 +153,16 @@ class BPE:
         return parts
 
     def engine(self, normalizer, pretokenizer):
-        """The fast form of the pipeline."""
+        """The fast form of the pipeline; None where text is not cut by one of the patterns."""
         from .bpe_kernel import BPEEngine
 
-        if not isinstance(normalizer, Identity) or not isinstance(pretokenizer, PatternPreTokenizer):
-            raise ValueError("byte-level BPE takes text as it is, cut by one of the patterns")
-        return BPEEngine(pretokenizer, self)
+        return BPEEngine(pretokenizer, self) if isinstance(pretokenizer, PatternPreTokenizer) else None
 
 
 def byte_level(model, pattern="gpt2", special_tokens=()):
     """Tokenizer of a BPE model and a pattern of PATTERNS; `special_tokens` names control tokens of its vocabulary."""
+    from .decoders import ByteLevel
     from .tokenizer import Tokenizer
 
     specials = {token: model.vocab.get(token) for token in special_tokens}
-    return Tokenizer(model, Identity(), PatternPreTokenizer(pattern), Template(), ByteLevelDecoder(), specials)
-
-
-@dataclass(frozen=True)
-class ByteLevelDecoder:
-    """Tokens → bytes → text; what is not UTF-8 becomes U+FFFD, but three bytes of a lone surrogate become it again.
-
-    Source   Hugging Face's ByteLevel decoder; tiktoken's decode
-    """
-
-    def decode(self, tokens, clean_up=None):
-        data = b"".join(data if (data := unspell(token)) is not None else token.encode() for token in tokens)
-        parts = re.split(b"(\xed[\xa0-\xbf][\x80-\xbf])", data)
-        return "".join(part.decode("utf-8", ("replace", "surrogatepass")[i % 2]) for i, part in enumerate(parts))
+    return Tokenizer(model, Identity(), PatternPreTokenizer(pattern), Template(), ByteLevel(), specials)

@@ -3,12 +3,12 @@
 import base64
 import json
 
-from .bpe import ALPHABET, BPE, ByteLevelDecoder, byte_level, unspell
-from .json_parts import checked_vocab, known, read_template, read_text, special_token, typed, write_template
-from .normalize import Identity
+from .bpe import ALPHABET, BPE, byte_level, unspell
+from .json_parts import checked_vocab, read_text, typed
+from .patterns import Pattern
 from .pretokenize import PATTERNS, PatternPreTokenizer
+from .pretokenizers import ByteLevel, Sequence, Split, Whole
 from .template import Template
-from .tokenizer import Tokenizer
 
 MERGES_BESIDE = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # encoder.json: as GPT-2 was published
 PATTERN_OF_FILE = {"r50k_base": "gpt2", "p50k_base": "gpt2", "cl100k_base": "cl100k", "o200k_base": "o200k"}
@@ -17,72 +17,63 @@ OFF = {"dropout": None, "unk_token": None, "continuing_subword_prefix": None, "e
 # tokenizer.json
 
 
-def document_parts(tokenizer):
-    """The components of tokenizer.json."""
-    model = tokenizer.model
+def write_model(model):
+    """The model of a tokenizer.json."""
     return {
-        "normalizer": None,
-        "pre_tokenizer": _write_pretokenizer(tokenizer.pretokenizer.pattern),
-        "post_processor": _write_post_processor(tokenizer),
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            **OFF,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": model.ignore_merges,
-            "vocab": dict(sorted(model.vocab.items(), key=lambda item: item[1])),
-            "merges": [list(pair) for pair in model.merges],
-        },
+        **OFF,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": model.ignore_merges,
+        "vocab": dict(sorted(model.vocab.items(), key=lambda item: item[1])),
+        "merges": [list(pair) for pair in model.merges],
     }
 
 
-def _write_pretokenizer(pattern):
-    if pattern == "gpt2":
-        return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    split = {"type": "Split", "pattern": {"Regex": PATTERNS[pattern]}, "behavior": "Isolated", "invert": False}
-    to_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    return {"type": "Sequence", "pretokenizers": [split, to_bytes]}
-
-
-def _write_post_processor(tokenizer):
-    template = tokenizer.template
-    if not template.trim_offsets:
-        return None if template == Template() else write_template(tokenizer)
-    if template == Template(trim_offsets=True):
-        return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    cls, sep = template.single[0][0], template.single[-1][0]
-    single = ((cls, 0), ("A", 0), (sep, 0))
-    if template != Template(single, (*single, (sep, 0), ("B", 0), (sep, 0)), trim_offsets=True):
-        raise ValueError("tokenizer.json: trim_offsets goes with RoBERTa's template or none")
-    ids = {name: [token, tokenizer.special_tokens[token]] for name, token in (("sep", sep), ("cls", cls))}
-    return {"type": "RobertaProcessing", **ids, "trim_offsets": True, "add_prefix_space": False}
-
-
-def from_document(document, settings):
-    """Tokenizer of a tokenizer.json whose model is BPE."""
-    model = document["model"]
+def read_model(found, added):
+    """BPE of the model of a tokenizer.json; `added`: tokens that no merge makes and no piece of text is."""
     for name in OFF:
-        if model.get(name):
-            raise ValueError(f"model: {name} {model[name]!r} is not supported")
-    if model.get("byte_fallback"):
+        if found.get(name):
+            raise ValueError(f"model: {name} {found[name]!r} is not supported")
+    if found.get("byte_fallback"):
         raise ValueError("model: byte_fallback is not supported")
-    if (normalizer := document.get("normalizer")) is not None:
-        raise ValueError(f"normalizer: expected none, got {normalizer.get('type')!r}, which is not supported")
-    pattern = _read_pretokenizer(document)
-    known(document, "decoder", {"ByteLevel"})
-    vocab, added = dict(checked_vocab(model["vocab"])), document.get("added_tokens") or []
+    vocab, apart = dict(found["vocab"]), {token.content for token in added if token.special}
     for token in added:
-        vocab.setdefault(typed(token["content"], str, "added token"), typed(token["id"], int, "id of an added token"))
-    specials = dict(special_token(token, vocab, ("lstrip", "rstrip", "normalized")) for token in added)
-    strips = {t["content"]: (t["lstrip"], t["rstrip"]) for t in added if t.get("lstrip") or t.get("rstrip")}
-    template, used = read_template(document, vocab, ("ByteLevel", "RobertaProcessing"))
-    specials |= used
-    merges = [_read_merge(pair) for pair in typed(model["merges"], list, "merges")]
-    ignore_merges = typed(model.get("ignore_merges", False), bool, "ignore_merges")
-    model = BPE(vocab, merges, ignore_merges=ignore_merges, special_tokens=specials)
-    parts = Identity(), PatternPreTokenizer(pattern), template, ByteLevelDecoder()
-    return Tokenizer(model, *parts, specials, settings, strips)
+        if token.content not in vocab:
+            vocab[token.content] = token.id
+            apart.add(token.content)
+    merges = [_read_merge(pair) for pair in typed(found["merges"], list, "merges")]
+    ignore_merges = typed(found.get("ignore_merges", False), bool, "ignore_merges")
+    return BPE(vocab, merges, ignore_merges=ignore_merges, special_tokens=apart)
+
+
+def over_text(pretokenizer):
+    """What cuts text as a file's pre-tokenizer cuts it before it spells bytes: our model takes the text itself."""
+    steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
+    *before, last = steps or (Whole(),)
+    if not isinstance(last, ByteLevel):
+        raise ValueError(f"pre_tokenizer: expected ByteLevel at the end, got {type(last).__name__!r}: not supported")
+    if last.use_regex:
+        last = PatternPreTokenizer("gpt2", last.add_prefix_space)
+        return Sequence((*before, last)) if before else last
+    if last.add_prefix_space:
+        raise ValueError("pre_tokenizer: ByteLevel's add_prefix_space without its pattern is not supported")
+    names = {Split(Pattern(regex=regex), "Isolated"): name for name, regex in PATTERNS.items()}
+    if len(before) == 1 and before[0] in names:
+        return PatternPreTokenizer(names[before[0]])
+    return Sequence(tuple(before))
+
+
+def in_bytes(pretokenizer):
+    """The inverse of `over_text`."""
+    steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
+    last, spell = (steps or (None,))[-1], ByteLevel(False, True, False)
+    if isinstance(last, PatternPreTokenizer):
+        regex = Split(Pattern(regex=PATTERNS[last.pattern]), "Isolated")
+        gpt2 = last.pattern == "gpt2"
+        steps = (*steps[:-1], ByteLevel(last.add_prefix_space, True, True)) if gpt2 else (*steps[:-1], regex, spell)
+    else:
+        steps = (*steps, spell)
+    return steps[0] if len(steps) == 1 else Sequence(steps)
 
 
 def _read_merge(pair):
@@ -91,27 +82,6 @@ def _read_merge(pair):
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
         raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
     return tuple(pair)
-
-
-def _read_pretokenizer(document):
-    """Name of the pattern."""
-    found = known(document, "pre_tokenizer", {"ByteLevel", "Sequence"})
-    steps = found["pretokenizers"] if found["type"] == "Sequence" else [found]
-    types = [known({"pre_tokenizer": step}, "pre_tokenizer", {"ByteLevel", "Split"})["type"] for step in steps]
-    if types not in (["ByteLevel"], ["Split", "ByteLevel"]):
-        raise ValueError(f"pre_tokenizer: the sequence {', '.join(types)} is not supported")
-    if typed(steps[-1]["add_prefix_space"], bool, "add_prefix_space"):
-        raise ValueError("pre_tokenizer: add_prefix_space is not supported")
-    by_regex = typed(steps[-1].get("use_regex", True), bool, "use_regex")
-    if by_regex != (len(steps) == 1):
-        raise ValueError(f"pre_tokenizer: use_regex {by_regex} after {len(steps) - 1} other steps is not supported")
-    if len(steps) == 1:
-        return "gpt2"
-    names = {text: name for name, text in PATTERNS.items()}
-    regex = steps[0]["pattern"].get("Regex")
-    if regex not in names or steps[0]["behavior"] != "Isolated" or steps[0]["invert"]:
-        raise ValueError(f"pre_tokenizer: the pattern {regex!r} ({steps[0]['behavior']}) is not supported")
-    return names[regex]
 
 
 # vocab.json and merges.txt

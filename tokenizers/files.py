@@ -9,17 +9,18 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import bpe_files, sentencepiece_files
+from . import bpe_files, components, decoders, sentencepiece_files
 from .bpe import BPE
 from .json_parts import (
     checked_vocab,
     known,
+    parse_json,
+    read_added_tokens,
     read_json,
     read_template,
     read_text,
-    special_token,
     typed,
-    write_special_tokens,
+    write_added_tokens,
     write_template,
 )
 from .normalize import BertNormalizer
@@ -27,7 +28,8 @@ from .pretokenize import BertPreTokenizer
 from .sentencepiece import SentencePiece
 from .template import bert_template
 from .tokenizer import Tokenizer
-from .wordpiece import SPECIAL_TOKENS, WordPiece, WordPieceDecoder
+from .wordlevel import WordLevel
+from .wordpiece import SPECIAL_TOKENS, WordPiece
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a wrong document runs into
 MODEL_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # SentencePiece's
@@ -78,7 +80,7 @@ def from_json(text):
     Raises   TokenizerFileError: what is wrong with it
     """
     try:
-        return _from_dict(json.loads(text))
+        return _from_dict(parse_json(text))
     except UNREADABLE as error:
         raise TokenizerFileError(f"tokenizer.json as text: {_reason(error)}") from error
 
@@ -101,7 +103,7 @@ def save(tokenizer, path):
         if path.suffix != ".model":
             raise ValueError(f"{path}: expected a name that ends in .model")
         write_atomically(path, sentencepiece_files.to_model(tokenizer))
-    elif path.suffix == ".txt" and not byte_level:
+    elif path.suffix == ".txt" and isinstance(tokenizer.model, WordPiece):
         write_atomically(path, _vocab_txt(tokenizer))
     elif path.suffix == ".tiktoken" and byte_level:
         write_atomically(path, bpe_files.tiktoken_text(tokenizer))
@@ -112,7 +114,7 @@ def save(tokenizer, path):
     elif path.suffix == ".json":
         write_atomically(path, to_json(tokenizer))
     else:
-        kinds = ".json or .tiktoken" if byte_level else ".json or .txt"
+        kinds = {BPE: ".json or .tiktoken", WordPiece: ".json or .txt"}.get(type(tokenizer.model), ".json")
         raise ValueError(f"{path}: expected a folder that exists, or a name that ends in {kinds}")
 
 
@@ -144,13 +146,18 @@ def write_atomically(path, text):
 
 def to_json(tokenizer):
     """Text of tokenizer.json: vocabulary in the order of ids, two spaces of indent, as Hugging Face writes it."""
-    parts = bpe_files.document_parts if isinstance(tokenizer.model, BPE) else _wordpiece_parts
+    pretokenizer, decoder, model = tokenizer.pretokenizer, tokenizer.decoder, tokenizer.model
+    kind = type(model).__name__
     document = {
         "version": "1.0",
         "truncation": tokenizer.file_settings.get("truncation"),
         "padding": tokenizer.file_settings.get("padding"),
-        "added_tokens": write_special_tokens(tokenizer),
-        **parts(tokenizer),
+        "added_tokens": write_added_tokens(tokenizer),
+        "normalizer": components.write(tokenizer.normalizer),
+        "pre_tokenizer": components.write(bpe_files.in_bytes(pretokenizer) if kind == "BPE" else pretokenizer),
+        "post_processor": write_template(tokenizer),
+        "decoder": components.write(decoder),
+        "model": {"type": kind, **MODELS[kind][1](model)},
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
@@ -158,56 +165,53 @@ def to_json(tokenizer):
 def _from_dict(document):
     if "merges" in (model := typed(document, dict, "the document")["model"]):
         model.setdefault("type", "BPE")  # older files leave it out
-    kind = known(document, "model", {"BPE", "WordPiece"})["type"]
+    kind = known(document, "model", set(MODELS))["type"]
+    added = read_added_tokens(document, checked_vocab(model["vocab"]))
+    normalizer, pretokenizer, decoder = (
+        components.read(document.get(role), role) for role in ("normalizer", "pre_tokenizer", "decoder")
+    )
+    if kind == "BPE":
+        pretokenizer = bpe_files.over_text(pretokenizer)
+    template, used = read_template(document, {**model["vocab"], **{token.content: token.id for token in added}})
+    specials = {**{token.content: token.id for token in added if token.special}, **used}
     settings = {name: document.get(name) for name in ("truncation", "padding")}
-    return (bpe_files.from_document if kind == "BPE" else _wordpiece)(document, settings)
+    model = MODELS[kind][0](model, added)
+    return Tokenizer(model, normalizer, pretokenizer, template, decoder, specials, settings, added)
 
 
-def _wordpiece_parts(tokenizer):
-    model, normalizer = tokenizer.model, tokenizer.normalizer
+def _write_wordpiece(model):
     return {
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": normalizer.clean_text,
-            "handle_chinese_chars": normalizer.handle_chinese_chars,
-            "strip_accents": normalizer.strip_accents,
-            "lowercase": normalizer.lowercase,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": write_template(tokenizer),
-        "decoder": {"type": "WordPiece", "prefix": tokenizer.decoder.prefix, "cleanup": tokenizer.decoder.clean_up},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": model.unk_token,
-            "continuing_subword_prefix": model.prefix,
-            "max_input_chars_per_word": model.max_input_chars_per_word,
-            "vocab": dict(sorted(model.vocab.items(), key=lambda item: item[1])),
-        },
+        "unk_token": model.unk_token,
+        "continuing_subword_prefix": model.prefix,
+        "max_input_chars_per_word": model.max_input_chars_per_word,
+        "vocab": by_id(model.vocab),
     }
 
 
-def _wordpiece(document, settings):
-    model = document["model"]
-    model = WordPiece(
-        checked_vocab(model["vocab"]),
-        model["unk_token"],
-        model["continuing_subword_prefix"],
-        typed(model["max_input_chars_per_word"], int, "max_input_chars_per_word"),
-    )
-    normalizer = known(document, "normalizer", {"BertNormalizer"})
-    normalizer = BertNormalizer(
-        *(typed(normalizer[name], bool, name) for name in ("clean_text", "handle_chinese_chars")),
-        typed(normalizer["strip_accents"], (bool, type(None)), "strip_accents"),
-        typed(normalizer["lowercase"], bool, "lowercase"),
-    )
-    known(document, "pre_tokenizer", {"BertPreTokenizer"})
-    specials = dict(special_token(token, model.vocab) for token in document.get("added_tokens") or [])
-    decoder = WordPieceDecoder(model.prefix)
-    if document.get("decoder") is not None:
-        found = known(document, "decoder", {"WordPiece"})
-        decoder = WordPieceDecoder(typed(found["prefix"], str, "prefix"), typed(found["cleanup"], bool, "cleanup"))
-    template, used = read_template(document, model.vocab)
-    return Tokenizer(model, normalizer, BertPreTokenizer(), template, decoder, {**specials, **used}, settings)
+def _read_wordpiece(found, added):
+    longest = typed(found["max_input_chars_per_word"], int, "max_input_chars_per_word")
+    prefix = typed(found["continuing_subword_prefix"], str, "continuing_subword_prefix")
+    return WordPiece(found["vocab"], found["unk_token"], prefix, longest)
+
+
+def _write_wordlevel(model):
+    return {"vocab": by_id(model.vocab), "unk_token": model.unk_token}
+
+
+def _read_wordlevel(found, added):
+    return WordLevel(found["vocab"], typed(found["unk_token"], str, "unk_token"))
+
+
+def by_id(vocab):
+    """A vocabulary in the order of its ids."""
+    return dict(sorted(vocab.items(), key=lambda item: item[1]))
+
+
+MODELS = {  # type in the file → (its reader, its writer)
+    "BPE": (bpe_files.read_model, bpe_files.write_model),
+    "WordLevel": (_read_wordlevel, _write_wordlevel),
+    "WordPiece": (_read_wordpiece, _write_wordpiece),
+}
 
 
 # vocab.txt
@@ -248,4 +252,4 @@ def _from_vocab_txt(path, lowercase):
         lowercase=setting("do_lower_case", True) if lowercase is None else lowercase,
     )
     template = bert_template(specials)
-    return Tokenizer(WordPiece(vocab), normalizer, BertPreTokenizer(), template, WordPieceDecoder(), specials)
+    return Tokenizer(WordPiece(vocab), normalizer, BertPreTokenizer(), template, decoders.WordPiece(), specials)

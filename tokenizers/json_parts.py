@@ -1,11 +1,13 @@
-"""Parts that every tokenizer.json has, checked as they are read: types, special tokens, templates."""
+"""Parts that every tokenizer.json has, checked as they are read: types, added tokens, post-processors."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
-from .template import Template
+from .added_tokens import AddedToken
+from .template import SEQUENCES, Template
 
-STRICT = ("single_word", "lstrip", "rstrip", "normalized")  # flags of an added token
+MAX_ID = (1 << 21) - 1  # the kernels pack two ids into one number; and a huge one must not fill the memory
 
 
 def known(document, role, types):
@@ -26,47 +28,73 @@ def typed(value, types, name):
 
 def checked_vocab(vocab):
     for token, i in typed(vocab, dict, "vocab").items():
-        typed(i, int, f"id of {token!r:.40}")
+        checked_id(i, token)
     "".join(vocab).encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
     return vocab
 
 
-def special_token(token, vocab, flags=()):
-    """(content, id) of an added token, if it is a control token; `flags` names those that may be set."""
-    content = typed(token["content"], str, "added token")
-    odd = [flag for flag in STRICT if flag not in flags and token.get(flag)]
-    if odd or not token.get("special"):
-        kind = ", ".join(odd) or "not special"
-        raise ValueError(f"added token {content!r}: its kind ({kind}) is not supported")
-    if not content or vocab.get(content) != token["id"]:
-        raise ValueError(f"added token {content!r}: id {token['id']} is not its id in the vocabulary")
-    return content, token["id"]
+def checked_id(i, token):
+    if not 0 <= typed(i, int, f"id of {token!r:.40}") <= MAX_ID:
+        raise ValueError(f"id of {token!r:.40}: ids must be 0 … {MAX_ID}, got {i}")
+    return i
 
 
-def write_special_tokens(tokenizer):
+# Added tokens
+
+
+def read_added_tokens(document, vocab):
+    """AddedTokens of a document; their ids are those of the model's vocabulary, or new."""
+    tokens = []
+    for entry in document.get("added_tokens") or []:
+        content = typed(typed(entry, dict, "added token")["content"], str, "added token")
+        content.encode()
+        if not content or vocab.get(content, entry["id"]) != checked_id(entry["id"], content):
+            raise ValueError(f"added token {content!r}: id {entry['id']} is not its id in the vocabulary")
+        flags = [f.name for f in dataclasses.fields(AddedToken)[2:]]
+        values = {name: typed(entry.get(name, False), bool, f"added token {content!r}: {name}") for name in flags}
+        tokens.append(AddedToken(content, entry["id"], **values))
+    return tokens
+
+
+def write_added_tokens(tokenizer):
     """The added_tokens of a tokenizer, in the order of ids."""
-    entries = []
-    for content, i in sorted(tokenizer.special_tokens.items(), key=lambda item: item[1]):
-        lstrip, rstrip = tokenizer.strips.get(content, (False, False))
-        flags = {"single_word": False, "lstrip": lstrip, "rstrip": rstrip, "normalized": False, "special": True}
-        entries.append({"id": i, "content": content, **flags})
-    return entries
+    order = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    return [{name: getattr(token, name) for name in order} for token in tokenizer.added_tokens]
 
 
-def read_template(document, vocab, more=()):
-    """Template and {token: id} of its special tokens; `more` names further post-processors that may stand there."""
-    if document.get("post_processor") is None:
-        return Template(), {}
-    found = known(document, "post_processor", {"TemplateProcessing", "BertProcessing", *more})
-    read = {"BertProcessing": _around, "RobertaProcessing": _around, "ByteLevel": lambda _: (Template(), {})}
-    template, used = read.get(found["type"], _template_processing)(found)
+# Post-processors
+
+
+def read_template(document, vocab):
+    """Template and {token: id} of its special tokens; vocab holds the added tokens too."""
+    found = document.get("post_processor")
+    template, used = Template(), {}
+    for step in _post_processors(found):
+        kind = step["type"]
+        if kind != "ByteLevel":
+            if template.single != Template().single or used:
+                raise ValueError("post_processor: two templates after each other are not supported")
+            around, used = (_template_processing if kind == "TemplateProcessing" else _around)(step)
+            template = replace(template, single=around.single, pair=around.pair)
+        if kind in ("RobertaProcessing", "ByteLevel") and typed(step["trim_offsets"], bool, "trim_offsets"):
+            if template.trim_offsets:
+                raise ValueError("post_processor: trimming offsets twice is not supported")
+            prefix = typed(step["add_prefix_space"], bool, "add_prefix_space")
+            template = replace(template, trim_offsets=True, add_prefix_space=prefix)
     if unmarked := {name: i for name, i in used.items() if vocab.get(name) != i}:
         raise ValueError(f"post_processor: ids that the vocabulary does not have: {unmarked}")
-    if found["type"] in ("RobertaProcessing", "ByteLevel") and typed(found["trim_offsets"], bool, "trim_offsets"):
-        if found["add_prefix_space"]:
-            raise ValueError("post_processor: trim_offsets together with add_prefix_space is not supported")
-        template = replace(template, trim_offsets=True)
     return template, used
+
+
+def _post_processors(found):
+    """The post-processors of a document, one after the other."""
+    if found is None:
+        return []
+    single = {"TemplateProcessing", "BertProcessing", "RobertaProcessing", "ByteLevel"}
+    known({"post_processor": found}, "post_processor", {*single, "Sequence"})
+    if found["type"] != "Sequence":
+        return [found]
+    return [step for inner in typed(found["processors"], list, "processors") for step in _post_processors(inner)]
 
 
 def _around(found):
@@ -78,31 +106,47 @@ def _around(found):
 
 
 def _template_processing(found):
-    used = {}
+    """A template; a special token may stand for several, which then stand in its place."""
+    stands_for, used = {}, {}
     for name, token in found["special_tokens"].items():
-        if token["tokens"] != [name] or len(token["ids"]) != 1:
-            raise ValueError(f"post_processor: special token {name!r} that stands for several is not supported")
-        used[name] = token["ids"][0]
-    single, pair = (
-        tuple((item["id"], item["type_id"]) for entry in found[side] for item in entry.values())
-        for side in ("single", "pair")
-    )
-    for name, _ in (*single, *pair):
-        if name not in ("A", "B", *used):
-            raise ValueError(f"post_processor: special token {name!r} is not among its special_tokens")
-    return Template(single, pair), used
+        stands_for[name] = typed(token["tokens"], list, f"post_processor: tokens of {name!r}")
+        used |= zip(stands_for[name], token["ids"], strict=True)
+
+    def pieces(side):
+        for entry in found[side]:
+            for kind, item in entry.items():
+                name, type_id = item["id"], typed(item["type_id"], int, "type_id")
+                if kind == "Sequence" and name in SEQUENCES:
+                    yield name, type_id
+                elif name in stands_for:
+                    yield from ((token, type_id) for token in stands_for[name])
+                else:
+                    raise ValueError(f"post_processor: special token {name!r} is not among its special_tokens")
+
+    return Template(tuple(pieces("single")), tuple(pieces("pair"))), used
 
 
 def write_template(tokenizer):
-    """TemplateProcessing of a tokenizer."""
+    """The post_processor of a tokenizer."""
     template, specials = tokenizer.template, tokenizer.special_tokens
-    named = {name for name, _ in (*template.single, *template.pair)} - {"A", "B"}
-    return {
+    trims = {"add_prefix_space": template.add_prefix_space, "trim_offsets": True}
+    if (template.single, template.pair) == (Template().single, Template().pair):
+        return {"type": "ByteLevel", **trims, "use_regex": True} if template.trim_offsets else None
+    if template.trim_offsets:
+        cls, sep = template.single[0][0], template.single[-1][0]
+        roberta = {"type": "RobertaProcessing", "sep": [sep, specials.get(sep)], "cls": [cls, specials.get(cls)]}
+        if (template.single, template.pair) == ((around := _around(roberta)[0]).single, around.pair):
+            return {**roberta, "trim_offsets": True, "add_prefix_space": template.add_prefix_space}
+    named = {name for name, _ in (*template.single, *template.pair)} - set(SEQUENCES)
+    processing = {
         "type": "TemplateProcessing",
         "single": template_items(template.single),
         "pair": template_items(template.pair),
         "special_tokens": {t: {"id": t, "ids": [specials[t]], "tokens": [t]} for t in sorted(named)},
     }
+    if not template.trim_offsets:
+        return processing
+    return {"type": "Sequence", "processors": [{"type": "ByteLevel", **trims, "use_regex": True}, processing]}
 
 
 def template_items(pieces):
@@ -110,9 +154,25 @@ def template_items(pieces):
     return [{kinds.get(name, "SpecialToken"): {"id": name, "type_id": type_id}} for name, type_id in pieces]
 
 
+# Text
+
+
+def parse_json(text):
+    """JSON value of a text in which no key is there twice."""
+    return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r:.40} is there twice")
+    return found
+
+
 def read_json(path):
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, or cut off: {error}") from error
 

@@ -13,8 +13,8 @@ import sys
 import unicodedata
 
 from tokenizers import Regex, __version__
-from tokenizers.normalizers import NFD, BertNormalizer, Replace
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.normalizers import NFC, NFD, NFKD, BertNormalizer, Replace, StripAccents
+from tokenizers.pre_tokenizers import BertPreTokenizer, Digits, Whitespace
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, not by table
@@ -35,6 +35,11 @@ def members(name):
     """Code points that a character class of the library's regular expressions holds."""
     everything = "".join(map(chr, CODE_POINTS))
     return map(ord, Replace(Regex(f"[^{name}]"), "").normalize_str(everything))
+
+
+def pieces_between_letters(pre_tokenizer):
+    """{code point: pieces that it makes of itself between two letters}: 1 where it is one, 2 a blank, 3 apart."""
+    return {c: len(pre_tokenizer.pre_tokenize_str("a" + chr(c) + "a")) for c in CODE_POINTS}
 
 
 def ranges(code_points):
@@ -58,7 +63,9 @@ def main():
     decomposed = changed(nfd)
     clean = changed(rule(clean_text=True))
     stripped = changed(rule(strip_accents=True))
-    pieces = {c: len(BertPreTokenizer().pre_tokenize_str("a" + chr(c) + "a")) for c in CODE_POINTS}
+    compatible = changed(NFKD().normalize_str)
+    pieces = pieces_between_letters(BertPreTokenizer())
+    words, digits = pieces_between_letters(Whitespace()), pieces_between_letters(Digits())
     # U+0334 has class 1 and U+0345 has 240: one of them changes places with every mark, never with a starter
     moves = [
         c
@@ -80,6 +87,14 @@ def main():
         "COMBINING_CLASSES": "; ".join(f"{k}: {ranges(v)}" for k, v in sorted(classes.items())),
         "LOWER": mapping(changed(rule(lowercase=True))),
         "NFD": mapping({c: out for c, out in decomposed.items() if c not in HANGUL}),
+        "NFKD": mapping({c: out for c, out in compatible.items() if out != decomposed.get(c)}),
+        "NOT_COMPOSED": ranges(c for c in changed(NFC().normalize_str)),
+        "COMBINING_MARKS": ranges(changed(StripAccents().normalize_str)),
+        "WORD": ranges(c for c, n in words.items() if n == 1),
+        "NUMERIC": ranges(c for c, n in digits.items() if n > 1),
+        "PUNCTUATION_CATEGORY": ranges(members(r"\p{P}")),
+        "SYMBOL_CATEGORY": ranges(members(r"\p{S}")),
+        "DECIMALS": ranges(members(r"\p{Nd}")),
         "UPPER": ranges(members(r"\p{Lu}\p{Lt}")),
         "LOWER_CASE": ranges(members(r"\p{Ll}")),
         "CASELESS": ranges(members(r"\p{Lm}\p{Lo}")),

@@ -1,7 +1,7 @@
 """Unicode clean-up that remembers where every character came from.
 
-A text on its way is a list of (character, source) pairs, where `source` is the index of the character in the
-text that the user gave. Each step takes such a list and returns one, so offsets survive any sequence of steps.
+A text on its way is a list of (character, start, end), where text[start:end] of the text that the user gave is what the
+character came from. Each step takes such a list and returns one, so offsets survive any sequence of steps.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,27 @@ class Normalized(NamedTuple):
     text: str
     starts: list
     ends: list
+
+    def cut(self, start, end):
+        """The characters from `start` to `end`."""
+        return Normalized(self.text[start:end], self.starts[start:end], self.ends[start:end])
+
+    def moved(self, by):
+        """The same, of a source that begins `by` characters later."""
+        return Normalized(self.text, [a + by for a in self.starts], [b + by for b in self.ends]) if by else self
+
+    def chars(self):
+        return list(zip(self.text, self.starts, self.ends, strict=True))
+
+
+def unchanged(text):
+    """A text as it is."""
+    return Normalized(text, range(len(text)), range(1, len(text) + 1))
+
+
+def joined(chars):
+    """Normalized of a list of (character, start, end)."""
+    return Normalized("".join(c for c, _, _ in chars), [a for _, a, _ in chars], [b for _, _, b in chars])
 
 
 @dataclass(frozen=True)
@@ -46,8 +67,8 @@ class BertNormalizer:
     def normalize(self, text):
         """Normalized form of a text, with the source of every character."""
         if text.isascii() and text.isprintable():  # most words: only case can change, and no offset does
-            return Normalized(text.lower() if self.lowercase else text, range(len(text)), range(1, len(text) + 1))
-        chars = [(REPLACEMENT if "\ud800" <= c <= "\udfff" else c, i) for i, c in enumerate(text)]
+            return unchanged(text.lower() if self.lowercase else text)
+        chars = unchanged(replace_surrogates(text)).chars()
         if self.clean_text:
             chars = clean(chars)
         if self.handle_chinese_chars:
@@ -56,7 +77,7 @@ class BertNormalizer:
             chars = strip_accents(nfd(chars))
         if self.lowercase:
             chars = lower(chars)
-        return Normalized("".join(c for c, _ in chars), [i for _, i in chars], [i + 1 for _, i in chars])
+        return joined(chars)
 
 
 @dataclass(frozen=True)
@@ -64,19 +85,24 @@ class Identity:
     """Text as it is."""
 
     def normalize(self, text):
-        return Normalized(text, range(len(text)), range(1, len(text) + 1))
+        return unchanged(text)
+
+
+def replace_surrogates(text):
+    """U+FFFD in place of every lone surrogate."""
+    return "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def clean(chars):
     """Drop NUL, U+FFFD, controls, formats and private use; any white space becomes a space."""
     dropped, space = code_points("DROPPED"), code_points("WHITE_SPACE")
-    return [(" " if c in space else c, i) for c, i in chars if c not in dropped]
+    return [(" " if c in space else c, a, b) for c, a, b in chars if c not in dropped]
 
 
 def set_cjk_apart(chars):
     """A space on both sides of every CJK ideograph."""
     cjk = code_points("CJK")
-    return [pair for c, i in chars for pair in ([(" ", i), (c, i), (" ", i)] if c in cjk else [(c, i)])]
+    return [(d, a, b) for c, a, b in chars for d in (f" {c} " if c in cjk else c)]
 
 
 def nfd(chars):
@@ -88,30 +114,36 @@ def nfd(chars):
     """
     classes = combining_classes()
     out = []  # (class, character, is it the first of its decomposition)
-    for c, _ in chars:
+    for c, _, _ in chars:
         out.extend((classes.get(d, 0), d, j == 0) for j, d in enumerate(decompose(c)))
-    start = 0
-    for k in range(len(out) + 1):
-        if k == len(out) or out[k][0] == 0:
-            out[start:k] = sorted(out[start:k], key=lambda item: item[0])
-            start = k + 1
+    sort_marks(out)
     taken, result = -1, []
     for _, c, first in out:
         taken += first
-        result.append((c, chars[max(taken, 0)][1]))
+        result.append((c, *chars[max(taken, 0)][1:]))
     return result
+
+
+def sort_marks(out):
+    """Canonical order: in every run of marks, those of lower class first. out: tuples that begin with the class."""
+    start = 0
+    for k in range(len(out) + 1):
+        if k == len(out) or out[k][0] == 0:
+            if k > start + 1:
+                out[start:k] = sorted(out[start:k], key=lambda item: item[0])
+            start = k + 1
 
 
 def strip_accents(chars):
     """Drop nonspacing marks."""
     marks = code_points("NONSPACING_MARKS")
-    return [(c, i) for c, i in chars if c not in marks]
+    return [(c, a, b) for c, a, b in chars if c not in marks]
 
 
 def lower(chars):
     """Lower case, one character at a time: no final sigma."""
     table = mapping("LOWER")
-    return [(d, i) for c, i in chars for d in table.get(c, c)]
+    return [(d, a, b) for c, a, b in chars for d in table.get(c, c)]
 
 
 def decompose(c):

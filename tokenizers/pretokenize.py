@@ -1,16 +1,25 @@
 """Normalized text → words: where the model's pieces may never cross."""
 
-import re
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from . import unicode_tables
-from .normalize import code_points, ranges
+from .normalize import Normalized, code_points, ranges
+from .patterns import compiled
 
 
-class BertPreTokenizer:
+class PreTokenizer:
+    """What cuts a text at places, `split(text)`; others change it on the way and give pieces of their own."""
+
+    def pieces(self, normal):
+        """A Normalized text's pieces, in order."""
+        return [normal.cut(start, end) for start, end in self.split(normal.text)]
+
+
+@dataclass(frozen=True)
+class BertPreTokenizer(PreTokenizer):
     """BERT's words: split at white space, and every punctuation mark is a word.
 
     Source   BasicTokenizer of github.com/google-research/bert: all of Unicode's P*, and any ASCII that is neither
@@ -31,11 +40,6 @@ class BertPreTokenizer:
         if len(text) > start:
             words.append((start, len(text)))
         return words
-
-    def __eq__(self, other):
-        return type(other) is BertPreTokenizer
-
-    __hash__ = object.__hash__
 
 
 _LLAMA3 = (
@@ -62,20 +66,13 @@ PATTERNS = {
         )
     ),
 }
-CLASSES = {
-    r"\p{L}": ("UPPER", "LOWER_CASE", "CASELESS"),
-    r"\p{Lu}\p{Lt}": ("UPPER",),
-    r"\p{Ll}": ("LOWER_CASE",),
-    r"\p{Lm}\p{Lo}": ("CASELESS",),
-    r"\p{M}": ("MARKS",),
-    r"\p{N}": ("NUMBERS",),
-    r"\s": ("WHITE_SPACE",),
-}
 
 
 @dataclass(frozen=True)
-class PatternPreTokenizer:
+class PatternPreTokenizer(PreTokenizer):
     """The pieces that one of the published patterns finds, left to right: nothing of the text falls between them.
+
+    add_prefix_space puts a space before a text that does not begin with one.
 
     Source   Radford et al. 2019 (GPT-2's encoder.py); tiktoken 0.14.0 (openai_public.py) for cl100k and o200k;
              llama3 is cl100k as first published, without the piece of white space at the end of a text
@@ -85,6 +82,7 @@ class PatternPreTokenizer:
     """
 
     pattern: str = "gpt2"
+    add_prefix_space: bool = False
 
     def __post_init__(self):
         if self.pattern not in PATTERNS:
@@ -92,25 +90,18 @@ class PatternPreTokenizer:
 
     def split(self, text):
         """[(start, end)] of the pieces of a text."""
-        return [match.span() for match in compiled(self.pattern).finditer(text)]
+        return [match.span() for match in compiled(PATTERNS[self.pattern]).finditer(text)]
+
+    def pieces(self, normal):
+        return super().pieces(prefixed(normal, " ") if self.add_prefix_space else normal)
 
 
-@cache
-def compiled(name):
-    """A pattern with its classes spelled out, for Python's `re`."""
-
-    def spell(match):
-        inside = match[0]
-        for class_name, tables in CLASSES.items():
-            inside = inside.replace(class_name, "".join(map(_spelled, tables)))
-        return inside if match[0].startswith("[") else f"[{inside}]"
-
-    pattern = PATTERNS[name].replace(r"\S", r"[^\s]").replace(r"\z", r"\Z")
-    return re.compile(re.sub(r"\[[^\]]*\]|\\p\{\w+\}|\\s", spell, pattern))
-
-
-def _spelled(table):
-    return "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in ranges(getattr(unicode_tables, table)))
+def prefixed(normal, prefix):
+    """A text with a character before it, whose source is that of the first one; nothing if it is there already."""
+    text, starts, ends = normal
+    if not text or text.startswith(prefix):
+        return normal
+    return Normalized(prefix + text, [starts[0], *starts], [ends[0], *ends])
 
 
 # The same classes as bits of one table over all code points, for the kernels

@@ -7,12 +7,12 @@ byte pair encoding over characters below, find words because the pieces they lea
 import codecs
 import heapq
 
-import numpy as np
-
+from .encoding import Encoding
 from .normalize import REPLACEMENT
 from .pieces import BYTE, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
+from .segments import of_rows
 from .template import Template
-from .tokenizer import Encoding, Segments, Tokenizer, check_texts
+from .tokenizer import Tokenizer, check_texts
 
 UNKNOWN_SURFACE = " ⁇ "  # what an unknown piece is decoded to
 
@@ -129,28 +129,20 @@ class SentencePiece(Tokenizer):
 
     def segment(self, text, allowed_special=()):
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
-        tokens, word, at = [], 0, 0
-        for part, special in self._parts(text, self._special_pattern(allowed_special)):
+        tokens, word = [], 0
+        for normal, special in self.honoured(allowed_special).split(text):
             if special is not None:
-                tokens.append((self.special_tokens[special], at, at + len(part), word))
+                tokens.append((special.id, normal.starts[0], normal.ends[-1], word))
                 word += 1
-            elif part:
-                tokens += self._segment_part(part, at, word)
+            else:
+                words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
+                tokens += [(i, normal.starts[a], normal.ends[b - 1], word + words[a]) for i, a, b in found]
                 word = tokens[-1][3] + 1 if tokens else 0
-            at += len(part)
         return tokens
-
-    def _segment_part(self, part, at, word):
-        normal = self.normalizer.normalize(part)
-        words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
-        return [(i, at + normal.starts[a], at + normal.ends[b - 1], word + words[a]) for i, a, b in found]
 
     def segment_batch(self, texts, allowed_special=(), threads=1):
         """Segments of a list of texts."""
-        rows = [self.segment(text, allowed_special) for text in texts]
-        table = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
-        starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        return Segments(table[:, 0].copy(), starts, lambda: (table[:, 1:3].copy(), table[:, 3].copy()))
+        return of_rows([self.segment(text, allowed_special) for text in texts])
 
     def nbest(self, text, n, *, with_scores=False):
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).
@@ -175,7 +167,7 @@ class SentencePiece(Tokenizer):
         words = self.pretokenizer.words(normal.text)
         ids, offsets = [i for i, _, _ in parts], [(normal.starts[a], normal.ends[b - 1]) for _, a, b in parts]
         tokens, zeros = [self._tokens[i] for i in ids], [0] * len(ids)
-        return Encoding(ids, tokens, offsets, zeros, [words[a] for _, a, _ in parts], zeros[:])
+        return Encoding(ids, tokens, offsets, zeros, [words[a] for _, a, _ in parts], zeros[:], zeros[:])
 
 
 class SentencePieceDecoder:

@@ -1,186 +1,73 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
-import re
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ._jit import kernel
-from .normalize import code_points
-from .template import fit, pad, report_truncated
+from .added_tokens import AddedToken, AddedTokens
+from .encoding import Batch, Kept
+from .normalize import BertNormalizer, Identity, unchanged
+from .pretokenize import prefixed
+from .segments import Segments, of_rows, of_words, replace_rows
+from .template import SEQUENCES
+from .truncation import (
+    ON_TRUNCATE,
+    SIDES,
+    STRATEGIES,
+    check_choice,
+    fit,
+    pad,
+    pad_mask,
+    report_truncated,
+    window_counts,
+    window_rows,
+    window_spans,
+)
 
-NAMES = ("input_ids", "attention_mask", "token_type_ids")
 PAD_TOKENS = ("[PAD]", "<pad>")
-
-
-class Segments:
-    """The tokens of B texts on top of each other, without special tokens around them; places are found when asked for.
-
-    Shapes   ids (T,) int32, offsets (T, 2) int32, word_ids (T,) int32, starts (B+1,) int64
-    """
-
-    def __init__(self, ids, starts, locate):
-        """locate: called once at most, gives (offsets, word_ids)."""
-        self.ids, self.starts, self._locate = ids, starts, locate
-
-    @cached_property
-    def _places(self):
-        return self._locate()
-
-    @property
-    def offsets(self):
-        return self._places[0]
-
-    @property
-    def word_ids(self):
-        return self._places[1]
-
-
-@kernel
-def copy_rows(values, starts, kept, at, out):
-    """Copy the first kept[b] values of each row to at[b] of the output."""
-    for b in range(len(kept)):
-        for t in range(kept[b]):
-            out[at[b] + t] = values[starts[b] + t]
-
-
-def replace_rows(segments, rows):
-    """Segments with some rows, {row: [(id, start, end, word)]}, in place of those that stand there."""
-    rows = {b: np.array(row, np.int32).reshape(-1, 4) for b, row in rows.items()}
-
-    def replaced(values, columns):
-        parts = np.split(values, segments.starts[1:-1])
-        for b, row in rows.items():
-            parts[b] = row[:, columns]
-        return np.concatenate(parts)
-
-    lengths = np.diff(segments.starts)
-    lengths[list(rows)] = [len(row) for row in rows.values()]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return Segments(
-        replaced(segments.ids, 0),
-        starts,
-        lambda: (replaced(segments.offsets, slice(1, 3)), replaced(segments.word_ids, 3)),
-    )
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """One text, or one pair, as lists; word_ids is None and offsets are (0, 0) at special tokens."""
-
-    ids: list
-    tokens: list
-    offsets: list
-    type_ids: list
-    word_ids: list
-    special_tokens_mask: list
-
-    @property
-    def attention_mask(self):
-        return [1] * len(self.ids)
-
-    def __len__(self):
-        return len(self.ids)
-
-
-class Batch:
-    """B texts or pairs, ragged: row b is starts[b]:starts[b + 1] of every array. What is not asked for is not laid out.
-
-    Shapes   ids, type_ids, word_ids (T,) int32; special_tokens_mask (T,) bool; offsets (T, 2) int32 in characters
-             of the row's own text; starts (B+1,) int64; truncated (B,) bool
-    Units    word_ids is -1 and offsets are (0, 0) at special tokens
-    """
-
-    def __init__(self, layout, sequences, truncated):
-        """layout: (name, type id, id) of the template's pieces in order; sequences: name → (Segments, tokens kept)."""
-        lengths = sum(kept for _, kept in sequences.values()) + sum(name not in sequences for name, _, _ in layout)
-        self.starts = np.zeros(len(truncated) + 1, np.int64)
-        np.cumsum(lengths, out=self.starts[1:])
-        self.truncated = truncated
-        self._layout, self._sequences = layout, sequences
-        self.ids = self._lay_out(np.int32, lambda segments: segments.ids, lambda piece: piece[2])
-
-    def _lay_out(self, dtype, of_sequence, of_special):
-        """One column: `of_sequence(segments)` where a text's tokens stand, `of_special(piece)` between them."""
-        out, at = np.empty(self.starts[-1], dtype), self.starts[:-1].copy()
-        for piece in self._layout:
-            if piece[0] in self._sequences:
-                segments, kept = self._sequences[piece[0]]
-                copy_rows(of_sequence(segments), segments.starts, kept, at, out)
-                at += kept
-            else:
-                out[at] = of_special(piece)
-                at += 1
-        return out
-
-    @cached_property
-    def type_ids(self):
-        one = np.ones(len(self), int)
-        kept = [self._sequences[name][1] if name in self._sequences else one for name, *_ in self._layout]
-        types = np.array([type_id for _, type_id, _ in self._layout], np.int32)
-        return np.repeat(np.tile(types, len(self)), np.stack(kept, axis=1).ravel())
-
-    @cached_property
-    def offsets(self):
-        pairs = self._lay_out(np.int64, lambda segments: segments.offsets.view(np.int64)[:, 0], lambda _: 0)
-        return pairs.view(np.int32).reshape(-1, 2)
-
-    @cached_property
-    def word_ids(self):
-        return self._lay_out(np.int32, lambda segments: segments.word_ids, lambda _: -1)
-
-    @cached_property
-    def special_tokens_mask(self):
-        return self.word_ids < 0
-
-    def __len__(self):
-        return len(self.starts) - 1
-
-    @property
-    def lengths(self):
-        return np.diff(self.starts)
-
-    def row(self, b):
-        """Views of the arrays of one row, by name."""
-        part = slice(self.starts[b], self.starts[b + 1])
-        names = ("ids", "type_ids", "offsets", "word_ids", "special_tokens_mask")
-        return {name: getattr(self, name)[part] for name in names}
 
 
 class Tokenizer:
     """A model with what stands around it. `special_tokens` maps the control tokens to their ids.
 
+    `added_tokens` says how they, and words that were added to the model, are found in text; None: as they are written.
     In a text, the letters "[SEP]" are ordinary text, so that users' words cannot become control tokens, unless
-    `allowed_special` names the token, or is "all" (as in Hugging Face's library). `strips` maps those that then take
-    the white space before or after them along to (before, after).
+    `allowed_special` names the token, or is "all" (as in Hugging Face's library). A token that `disallowed_special`
+    names, or any that is not allowed where it is "all", is refused (as in tiktoken). Added words that are not special
+    are always honoured.
     """
 
     def __init__(
-        self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None, strips=None
+        self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None, added_tokens=None
     ):
         self.model, self.normalizer, self.pretokenizer = model, normalizer, pretokenizer
         self.template, self.decoder, self.special_tokens = template, decoder, dict(special_tokens)
-        self.strips = dict(strips or {})
+        if added_tokens is None:
+            added_tokens = [AddedToken(token, i) for token, i in self.special_tokens.items()]
+        self.added_tokens = sorted(added_tokens, key=lambda token: token.id)
         self.file_settings = (
             file_settings or {}
         )  # what tokenizer.json says of truncation and padding: kept, not applied
-        self._tokens = [None] * (max(model.vocab.values()) + 1)  # None where no token has that id
-        for token, i in model.vocab.items():
+        self._vocab = {**model.vocab, **{token.content: token.id for token in self.added_tokens}}
+        self._tokens = [None] * (max(self._vocab.values()) + 1)  # None where no token has that id
+        for token, i in self._vocab.items():
+            if self._tokens[i] is not None:
+                raise ValueError(f"id {i} is that of {self._tokens[i]!r} and of {token!r}")
             self._tokens[i] = token
         for token, i in self.special_tokens.items():
-            if model.vocab.get(token) != i:
+            if self._vocab.get(token) != i or model.vocab.get(token, i) != i:
                 raise ValueError(f"special token {token!r}: expected id {model.vocab.get(token)}, got {i}")
         for name, _ in (*template.single, *template.pair):
-            if name not in ("A", "B") and name not in self.special_tokens:
+            if name not in SEQUENCES and name not in self.special_tokens:
                 raise ValueError(f"the template names {name!r}, which is not a special token")
+        self._honoured = {}
 
     # Vocabulary
 
     @property
     def vocab(self):
         """{token: id}, a copy."""
-        return dict(self.model.vocab)
+        return dict(self._vocab)
 
     @property
     def vocab_size(self):
@@ -188,7 +75,7 @@ class Tokenizer:
 
     def token_to_id(self, token):
         """Id of a token, None where there is none."""
-        return self.model.vocab.get(token)
+        return self._vocab.get(token)
 
     def id_to_token(self, i):
         """Token of an id, None where there is none."""
@@ -198,42 +85,72 @@ class Tokenizer:
 
     def segment(self, text, allowed_special=()):
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
-        tokens, word, at = [], 0, 0
-        for part, special in self._parts(text, self._special_pattern(allowed_special)):
-            if special is not None:
-                before = part.index(special) if self.template.trim_offsets else 0
-                end = at + (before + len(special) if self.template.trim_offsets else len(part))
-                tokens.append((self.special_tokens[special], at + before, end, word))
+        tokens, word = [], 0
+        for normal, added in self.honoured(allowed_special).split(text):
+            if added is not None:
+                start, end = normal.starts[0], normal.ends[-1]
+                if self.template.trim_offsets:  # white space that the token took along
+                    start += len(normal.text) - len(normal.text.lstrip())
+                    end -= len(normal.text) - len(normal.text.rstrip())
+                tokens.append((added.id, start, end, word))
                 word += 1
-            else:
-                normal = self.normalizer.normalize(part)
-                for a, b in self.pretokenizer.split(normal.text):
-                    for i, start, end in self.model.match(normal.text[a:b]):
-                        tokens.append((i, at + normal.starts[a + start], at + normal.ends[a + end - 1], word))
-                    word += 1
-            at += len(part)
-        return [self._trimmed(*token) for token in tokens] if self.template.trim_offsets else tokens
+                continue
+            for piece in self.pretokenizer.pieces(normal):
+                for i, start, end in self.model.match(piece.text):
+                    tokens.append((i, piece.starts[start], piece.ends[end - 1], word))
+                word += 1
+        if self.template.trim_offsets and tokens:
+            table = np.array(tokens)
+            table[:, 1:3] = self._trimmed(table[:, 0], table[:, 1:3], np.array([0, len(table)]))
+            tokens = list(map(tuple, table.tolist()))
+        return tokens
 
-    def _parts(self, text, pattern):
-        """(part of the text, the special token that it is or None), in order."""
-        spaces, at = code_points("WHITE_SPACE"), 0
-        for match in pattern.finditer(text) if pattern else ():
-            start, end = match.span()
-            before, after = self.strips.get(match[0], (False, False))
-            while before and start > at and text[start - 1] in spaces:
-                start -= 1
-            while after and end < len(text) and text[end] in spaces:
-                end += 1
-            yield text[at:start], None
-            yield text[start:end], match[0]
-            at = end
-        yield text[at:], None
+    def segment_batch(self, texts, allowed_special=(), threads=1):
+        """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
+        if self._engine is None:
+            return of_rows([self.segment(text, allowed_special) for text in texts])
+        added = self.honoured(allowed_special)
+        apart = np.array([added.occur_in(text) for text in texts], bool)
+        usual = [" " if a else text for a, text in zip(apart, texts, strict=True)] if apart.any() else list(texts)
+        changed = self._prepare(usual)
+        for b, normal in changed.items():
+            usual[b] = normal.text
+        ids, starts, plain = self._engine.segment(usual, threads)
 
-    def _trimmed(self, i, start, end, word):
-        """The token with its offsets moved over its blanks, as far as they are blanks of the text."""
-        before, after = self._blanks[i].tolist()
-        start = min(start + before, end)
-        return i, start, max(end - after, start) if end >= after else end, word
+        def locate():
+            offsets, word_ids = self._engine.locate(usual, ids, starts, threads)
+            for b, normal in changed.items():
+                row = offsets[starts[b] : starts[b + 1]]
+                row[:, 0], row[:, 1] = np.array(normal.starts)[row[:, 0]], np.array(normal.ends)[row[:, 1] - 1]
+            trimmed = self._trimmed(ids, offsets, starts) if self.template.trim_offsets else offsets
+            return trimmed, word_ids
+
+        segments = Segments(ids, starts, locate)
+        rows = {b: self.segment(texts[b], allowed_special) for b in np.flatnonzero(plain | apart).tolist()}
+        return replace_rows(segments, rows) if rows else segments
+
+    def _prepare(self, texts):
+        """{row: Normalized} of the texts that change before the kernel, which knows BERT's normalizer alone."""
+        normalizes = not isinstance(self.normalizer, (Identity, BertNormalizer))
+        prefixes = getattr(self.pretokenizer, "add_prefix_space", False)
+        changed = {}
+        for b, text in enumerate(texts if normalizes or prefixes else ()):
+            normal = self.normalizer.normalize(text) if normalizes else unchanged(text)
+            normal = prefixed(normal, " ") if prefixes else normal
+            if normal.text != text or not isinstance(normal.starts, range):
+                changed[b] = normal
+        return changed
+
+    def _trimmed(self, ids, offsets, starts):
+        """Offsets (T, 2) moved over the blanks at the ends of byte-level tokens, as far as the text has them."""
+        before, after = self._blanks[ids].T.copy()
+        if self.template.add_prefix_space:
+            first = offsets[:, 0] == 0
+            first[starts[:-1][starts[:-1] < starts[1:]]] = True
+            before[first & (before == 1)] = 0
+        start = np.minimum(offsets[:, 0] + before, offsets[:, 1])
+        end = np.where(offsets[:, 1] >= after, np.maximum(offsets[:, 1] - after, start), offsets[:, 1])
+        return np.stack([start, end], axis=1).astype(np.int32)
 
     @cached_property
     def _blanks(self):
@@ -242,53 +159,22 @@ class Tokenizer:
         counts = [(len(t) - len(t.lstrip("Ġ")), len(t) - len(t.rstrip("Ġ"))) for t in tokens]
         return np.array(counts, np.int32)
 
-    def segment_batch(self, texts, allowed_special=(), threads=1):
-        """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
-        pattern = self._special_pattern(allowed_special)
-        special = np.array([bool(pattern and pattern.search(text)) for text in texts], bool)
-        usual = [" " if s else text for s, text in zip(special, texts, strict=True)] if special.any() else texts
-        ids, starts, plain = self._engine.segment(usual, threads)
-
-        def locate():
-            offsets, word_ids = self._engine.locate(usual, ids, starts, threads)
-            if self.template.trim_offsets:
-                blanks = self._blanks[ids]
-                offsets[:, 0] = np.minimum(offsets[:, 0] + blanks[:, 0], offsets[:, 1])
-                trimmed = np.maximum(offsets[:, 1] - blanks[:, 1], offsets[:, 0])
-                offsets[:, 1] = np.where(offsets[:, 1] >= blanks[:, 1], trimmed, offsets[:, 1])
-            return offsets, word_ids
-
-        segments = Segments(ids, starts, locate)
-        rows = {b: self.segment(texts[b], allowed_special) for b in np.flatnonzero(plain | special).tolist()}
-        return replace_rows(segments, rows) if rows else segments
-
     @cached_property
     def _engine(self):
         return self.model.engine(self.normalizer, self.pretokenizer)
 
     def forget(self):
         """Empty the cache of text seen before: only speed and memory change."""
-        self._engine.workspaces.clear()
+        if self._engine is not None:
+            self._engine.workspaces.clear()
 
-    def encode(self, text, pair=None, add_special_tokens=True, *, allowed_special=()):
-        """Encoding of one text or one pair.
+    def encode(self, text, pair=None, add_special_tokens=True, **options):
+        """Encoding of one text or one pair. options: those of encode_batch that fit one text.
 
         Raises   TypeError: text or pair is not a str
         """
-        texts = {"A": text} if pair is None else {"A": text, "B": pair}
-        columns = ([], [], [], [], [])  # ids, offsets, type_ids, word_ids, special_tokens_mask
-        for name, type_id in self.template.pieces(pair is not None, add_special_tokens):
-            if name in texts:
-                segments = self.segment_batch(check_texts([texts[name]], "texts"), allowed_special)
-                n = len(segments.ids)
-                offsets, words = map(tuple, segments.offsets.tolist()), segments.word_ids.tolist()
-                piece = (segments.ids.tolist(), offsets, [type_id] * n, words, [0] * n)
-            else:
-                piece = ([self.special_tokens[name]], [(0, 0)], [type_id], [None], [1])
-            for column, values in zip(columns, piece, strict=True):
-                column.extend(values)
-        ids, offsets, type_ids, word_ids, mask = columns
-        return Encoding(ids, [self._tokens[i] for i in ids], offsets, type_ids, word_ids, mask)
+        pairs = None if pair is None else [pair]
+        return self.encode_batch([text], pairs, add_special_tokens=add_special_tokens, **options).encoding(0)
 
     def encode_batch(
         self,
@@ -297,34 +183,67 @@ class Tokenizer:
         max_length=None,
         on_truncate="warn",
         *,
+        truncation="longest_first",
+        truncation_side="right",
+        stride=0,
         add_special_tokens=True,
+        is_split_into_words=False,
         allowed_special=(),
+        disallowed_special=(),
         threads=1,
     ):
-        """Batch of texts, or of pairs of texts; the longer of a pair is cut first where max_length is too small.
+        """Batch of texts, or of pairs of texts; those longer than max_length are cut, or laid out in windows.
+
+        With is_split_into_words a text is a list of words: word_ids are places in that list, offsets those in the word.
+        on_truncate "window" gives a text as many rows as it needs, each sharing `stride` tokens with the one before:
+        Batch.text_index says whose they are. truncation: which text of a pair is cut; truncation_side: at which end.
 
         Units    max_length in tokens, special tokens included; threads change the time, never the result
         Raises   TypeError: a text is not a str (says which); ValueError: max_length below the number of special
-                 tokens, as many pairs as texts expected, or a text was cut and on_truncate is "raise"
+                 tokens, as many pairs as texts expected, a text was cut and on_truncate is "raise", a text holds a
+                 disallowed special token, or stride leaves a window nothing new
         """
-        texts = check_texts(texts, "texts")
-        pairs = None if pairs is None else check_texts(pairs, "pairs")
-        if pairs is not None and len(pairs) != len(texts):
-            raise ValueError(f"expected as many pairs as texts, {len(texts)}, got {len(pairs)}")
+        check_choice("on_truncate", on_truncate, ON_TRUNCATE)
+        check_choice("truncation", truncation, STRATEGIES)
+        check_choice("truncation_side", truncation_side, SIDES)
+        if stride < 0 or (stride and on_truncate != "window"):
+            raise ValueError(f"stride {stride}: expected 0 or more, and on_truncate='window' where it is not 0")
+        if pairs is None and truncation == "only_second":
+            raise ValueError("truncation 'only_second' needs pairs")
+        check = check_words if is_split_into_words else check_texts
+        columns = {"A": check(texts, "texts")} | ({} if pairs is None else {"B": check(pairs, "pairs")})
+        if pairs is not None and len(columns["B"]) != len(columns["A"]):
+            raise ValueError(f"expected as many pairs as texts, {len(columns['A'])}, got {len(columns['B'])}")
         pieces = self.template.pieces(pairs is not None, add_special_tokens)
-        specials = sum(name not in ("A", "B") for name, _ in pieces)
+        specials = sum(name not in SEQUENCES for name, _ in pieces)
         if max_length is not None and max_length < specials:
             raise ValueError(f"max_length {max_length} has no room for the {specials} special tokens")
-        a = self.segment_batch(texts, allowed_special, threads)
-        b = None if pairs is None else self.segment_batch(pairs, allowed_special, threads)
-        lengths_a = np.diff(a.starts)
-        lengths_b = np.zeros_like(lengths_a) if b is None else np.diff(b.starts)
+
+        def segments(name, texts):
+            words = [word for text in texts for word in text] if is_split_into_words else texts
+            self._refuse(words, allowed_special, disallowed_special, {"A": "texts", "B": "pairs"}[name])
+            found = self.segment_batch(words, allowed_special, threads)
+            return of_words(found, list(map(len, texts))) if is_split_into_words else found
+
+        parts = {name: segments(name, texts) for name, texts in columns.items()}
+        lengths = {name: np.diff(part.starts) for name, part in parts.items()}
         room = None if max_length is None else max_length - specials
-        lengths_a, lengths_b, truncated = fit(lengths_a, lengths_b, room)
-        report_truncated(truncated, max_length, on_truncate)
+        zero = np.zeros_like(lengths["A"])
+        kept = dict(zip(SEQUENCES, fit(lengths["A"], lengths.get("B", zero), room, truncation), strict=True))
+        cut = np.any([kept[name] < lengths[name] for name in parts], axis=0)
+        text_index, number = np.arange(len(cut)), {"A": zero, "B": zero}
+        if on_truncate == "window":
+            counts = [window_counts(lengths.get(name, zero), kept[name], stride) for name in SEQUENCES]
+            text_index, number["A"], number["B"] = window_rows(*counts)
+            cut = np.zeros(len(text_index), bool)
+        report_truncated(cut, max_length, on_truncate)
+        sequences = {}
+        for name, part in parts.items():
+            of_row = lengths[name][text_index], kept[name][text_index]
+            first, length = window_spans(*of_row, stride, number[name], truncation_side)
+            sequences[name] = Kept(part, part.starts[text_index] + first, length)
         layout = [(name, type_id, self.special_tokens.get(name)) for name, type_id in pieces]
-        sequences = {"A": (a, lengths_a)} if b is None else {"A": (a, lengths_a), "B": (b, lengths_b)}
-        return Batch(layout, sequences, truncated)
+        return Batch(layout, sequences, cut, text_index, self._tokens)
 
     def __call__(
         self,
@@ -334,49 +253,85 @@ class Tokenizer:
         truncation=True,
         max_length=None,
         *,
+        pad_to_multiple_of=None,
+        padding_side="right",
+        return_offsets_mapping=False,
         on_truncate="silent",
-        add_special_tokens=True,
-        allowed_special=(),
-        threads=1,
+        **options,
     ):
-        """dict of input_ids, attention_mask, token_type_ids: (B, L) int64, or lists of rows if padding is False.
+        """dict of input_ids, attention_mask, token_type_ids: (R, L) int64, or lists of rows if padding is False.
 
-        Units    padding True: to the longest row; "max_length": to max_length. truncation False: nothing is cut
+        With windows, overflow_to_sample_mapping (R,) says which text a row is of. options: those of encode_batch.
+
+        Units    padding True: to the longest row; "max_length": to max_length. truncation False: nothing is cut; True:
+                 the longest first; or encode_batch's. offset_mapping is (R, L, 2), (0, 0) where there is no text
         Raises   as encode_batch; ValueError: the padding asked for is unknown, or has no length or [PAD] token
         """
-        if padding not in (True, False, "longest", "max_length"):
-            raise ValueError(f"padding: expected True, False, 'longest' or 'max_length', got {padding!r}")
+        check_choice("padding", padding, (True, False, "longest", "max_length"))
+        check_choice("padding_side", padding_side, SIDES)
         if padding == "max_length" and max_length is None:
             raise ValueError("padding='max_length' needs max_length")
-        batch = self.encode_batch(
-            texts,
-            pairs,
-            max_length if truncation else None,
-            on_truncate,
-            add_special_tokens=add_special_tokens,
-            allowed_special=allowed_special,
-            threads=threads,
-        )
+        if pad_to_multiple_of is not None and pad_to_multiple_of < 1:
+            raise ValueError(f"pad_to_multiple_of: expected 1 or more, got {pad_to_multiple_of}")
+        if truncation not in (True, False):
+            options["truncation"] = truncation
+        batch = self.encode_batch(texts, pairs, max_length if truncation else None, on_truncate, **options)
+        columns = {"input_ids": batch.ids, "token_type_ids": batch.type_ids}
+        if return_offsets_mapping:
+            columns["offset_mapping"] = batch.offsets
         if not padding:
-            rows = [np.split(column, batch.starts[1:-1]) for column in (batch.ids, batch.type_ids)]
-            return dict(zip(NAMES, (rows[0], [np.ones_like(row) for row in rows[0]], rows[1]), strict=True))
+            found = {name: np.split(column, batch.starts[1:-1]) for name, column in columns.items()}
+            found["attention_mask"] = [np.ones_like(row) for row in found["input_ids"]]
+        else:
+            width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
+            width += -width % (pad_to_multiple_of or 1)
+            found = self._padded(columns, batch.starts, width, padding_side == "left")
+        names = ["input_ids", "attention_mask", "token_type_ids", *list(columns)[2:]]
+        more = {"overflow_to_sample_mapping": batch.text_index} if on_truncate == "window" else {}
+        return {**{name: found[name] for name in names}, **more}
+
+    def _padded(self, columns, starts, width, left):
+        """Each ragged column as an array (R, width) or (R, width, 2)."""
         pads = [self.special_tokens[token] for token in PAD_TOKENS if token in self.special_tokens]
         if not pads:
             raise ValueError(f"padding needs a token {' or '.join(PAD_TOKENS)}, which this tokenizer lacks")
-        width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
-        arrays = pad(batch.ids, batch.type_ids, batch.starts, width, pads[0])
-        return dict(zip(NAMES, arrays, strict=True))
+        found = {"attention_mask": pad_mask(starts, width, left)}
+        for name, column in columns.items():
+            if column.ndim == 2:
+                both = [pad(np.ascontiguousarray(side), starts, width, 0, left) for side in column.T]
+                found[name] = np.stack(both, axis=2)
+            else:
+                found[name] = pad(column, starts, width, pads[0] if name == "input_ids" else 0, left)
+        return found
 
-    def _special_pattern(self, allowed_special):
-        """Compiled pattern of the special tokens to honour in text, longest first, or None."""
+    # Special tokens in text
+
+    def honoured(self, allowed_special=()):
+        """AddedTokens that count in a text: the special ones that are allowed, and all that are not special."""
         if isinstance(allowed_special, str) and allowed_special != "all":
             raise ValueError(f"allowed_special: expected a collection of tokens or 'all', got {allowed_special!r}")
-        names = self.special_tokens if allowed_special == "all" else allowed_special
-        if unknown := set(names) - set(self.special_tokens):
-            raise ValueError(f"allowed_special: {sorted(unknown)} are no special tokens of this tokenizer")
-        if not names:
-            return None
-        return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+        names = allowed_special if allowed_special == "all" else frozenset(allowed_special)
+        if names not in self._honoured:
+            allowed = set(self.special_tokens) if names == "all" else names
+            if unknown := allowed - set(self.special_tokens):
+                raise ValueError(f"allowed_special: {sorted(unknown)} are no special tokens of this tokenizer")
+            tokens = [token for token in self.added_tokens if not token.special or token.content in allowed]
+            self._honoured[names] = AddedTokens(tokens, self.normalizer)
+        return self._honoured[names]
+
+    def _refuse(self, texts, allowed, disallowed, name):
+        """ValueError where a text holds a disallowed special token."""
+        if not disallowed:
+            return
+        specials = set(self.special_tokens)
+        allowed = specials if allowed == "all" else set(allowed)
+        names = specials - allowed if disallowed == "all" else set(disallowed)
+        tokens = [token for token in self.added_tokens if token.content in names]
+        found = AddedTokens(tokens, self.normalizer)
+        for row, text in enumerate(texts):
+            for _, token in found.split(text) if found.occur_in(text) else ():
+                if token is not None:
+                    raise ValueError(f"{name}[{row}] holds {token.content!r}, which disallowed_special refuses")
 
     # Ids → text
 
@@ -394,8 +349,14 @@ class Tokenizer:
             if self._tokens[i] is None:
                 raise ValueError(f"ids[{position}]: no token has the id {i}")
             if i not in skipped:
-                tokens.append(self._tokens[i])
-        return self.decoder.decode(tokens, clean_up)
+                tokens.append(self._written[i])
+        return self.decoder.decode(tokens, clean_up) if tokens else ""
+
+    @cached_property
+    def _written(self):
+        """Tokens as decoders take them: those found in normalized text are normalized."""
+        normalized = {t.id: self.normalizer.normalize(t.content).text for t in self.added_tokens if t.normalized}
+        return [normalized.get(i, token) for i, token in enumerate(self._tokens)]
 
     # Files
 
@@ -421,3 +382,10 @@ def check_texts(texts, name):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__} {text!r:.40}")
     return texts
+
+
+def check_words(texts, name):
+    """List of lists of str, or a TypeError that says what was found where."""
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"{name}: expected a sequence of sequences of str, got {type(texts).__name__}")
+    return [check_texts(words, f"{name}[{i}]") for i, words in enumerate(texts)]

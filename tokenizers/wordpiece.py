@@ -6,7 +6,6 @@ encoding there is no list of merges to replay: the vocabulary alone decides how 
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# Hugging Face's clean-up works token by token, so its two rules across tokens (" ' ", " do not") never apply
-CLOSED_UP = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
 
 
 class WordPiece:
@@ -56,10 +53,13 @@ class WordPiece:
         return pieces
 
     def engine(self, normalizer, pretokenizer):
-        """The fast form of the pipeline."""
+        """The fast form of the pipeline; None where text is not cut as BERT cuts it."""
         from .wordpiece_kernel import WordPieceEngine
 
-        return WordPieceEngine(normalizer, pretokenizer, self)
+        if not isinstance(pretokenizer, BertPreTokenizer):
+            return None
+        nothing = BertNormalizer(False, False, False, False)  # another normalizer has done its work before
+        return WordPieceEngine(normalizer if isinstance(normalizer, BertNormalizer) else nothing, pretokenizer, self)
 
     @staticmethod
     def train(
@@ -83,6 +83,7 @@ class WordPiece:
         Differs  Schuster & Nakajima 2012 select by count(ab) / (count(a) count(b)), the gain in likelihood;
                  Hugging Face numbers the "##" characters in random order, here they go by code point
         """
+        from .decoders import WordPiece as Decoder
         from .template import bert_template
         from .tokenizer import Tokenizer
 
@@ -102,31 +103,7 @@ class WordPiece:
         learn_pieces(words, tokens, vocab_size, min_frequency, "##", progress)
         vocab = {token: i for i, token in enumerate(tokens)}
         specials = {token: vocab[token] for token in special_tokens}
-        return Tokenizer(
-            WordPiece(vocab), normalizer, pretokenizer, bert_template(specials), WordPieceDecoder(), specials
-        )
-
-
-@dataclass(frozen=True)
-class WordPieceDecoder:
-    """Tokens → text: a space before each word, none before the inside of a word.
-
-    Source   Hugging Face's WordPiece decoder
-    """
-
-    prefix: str = "##"
-    clean_up: bool = True
-
-    def decode(self, tokens, clean_up=None):
-        clean_up, parts = self.clean_up if clean_up is None else clean_up, []
-        for i, token in enumerate(tokens):
-            if i > 0:
-                token = token[len(self.prefix) :] if token.startswith(self.prefix) else " " + token
-            if clean_up:
-                for end in CLOSED_UP:
-                    token = token.replace(" " + end, end)
-            parts.append(token)
-        return "".join(parts)
+        return Tokenizer(WordPiece(vocab), normalizer, pretokenizer, bert_template(specials), Decoder(), specials)
 
 
 def count_words(texts, normalizer, pretokenizer, progress=False):

@@ -1,0 +1,167 @@
+"""What encoding gives: an Encoding of one text as lists, a Batch of many as arrays."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from .template import SEQUENCES
+
+COLUMNS = ("ids", "type_ids", "offsets", "word_ids", "special_tokens_mask", "sequence_ids")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One text, or one pair, as lists; word_ids and sequence_ids are None and offsets (0, 0) at special tokens.
+
+    The questions below take the place of a token in the encoding, or a place in text number `sequence`, 0 or 1.
+    """
+
+    ids: list
+    tokens: list
+    offsets: list
+    type_ids: list
+    word_ids: list
+    special_tokens_mask: list
+    sequence_ids: list
+
+    @property
+    def attention_mask(self):
+        return [1] * len(self.ids)
+
+    def __len__(self):
+        return len(self.ids)
+
+    def token_to_sequence(self, token):
+        """0 or 1, None at a special token."""
+        return self.sequence_ids[token]
+
+    def token_to_word(self, token):
+        """The word that a token is of, None at a special token."""
+        return self.word_ids[token]
+
+    def token_to_chars(self, token):
+        """(start, end) of a token in its text, None at a special token."""
+        return None if self.sequence_ids[token] is None else self.offsets[token]
+
+    def char_to_token(self, char, sequence=0):
+        """The first token whose slice holds a character, None where none does."""
+        for token, (start, end) in enumerate(self.offsets):
+            if start <= char < end and self.sequence_ids[token] == sequence:
+                return token
+        return None
+
+    def char_to_word(self, char, sequence=0):
+        """The word that a character is in, None where it is in none."""
+        token = self.char_to_token(char, sequence)
+        return None if token is None else self.word_ids[token]
+
+    def word_to_tokens(self, word, sequence=0):
+        """(first, last + 1) of a word's tokens, None where it has none."""
+        found = [t for t, w in enumerate(self.word_ids) if w == word and self.sequence_ids[t] == sequence]
+        return (found[0], found[-1] + 1) if found else None
+
+    def word_to_chars(self, word, sequence=0):
+        """(start, end) of a word in its text, None where it has no tokens."""
+        tokens = self.word_to_tokens(word, sequence)
+        return None if tokens is None else (self.offsets[tokens[0]][0], self.offsets[tokens[1] - 1][1])
+
+
+class Kept(NamedTuple):
+    """Of one sequence of a pair, the tokens that each row keeps: `lengths` from `first` on, counted in the segments."""
+
+    segments: object
+    first: np.ndarray
+    lengths: np.ndarray
+
+
+@kernel
+def copy_rows(values, first, lengths, at, out):
+    """Copy lengths[b] values from first[b] on to at[b] of the output, for each row."""
+    for b in range(len(lengths)):
+        for t in range(lengths[b]):
+            out[at[b] + t] = values[first[b] + t]
+
+
+class Batch:
+    """R rows, ragged: row b is starts[b]:starts[b + 1] of every array. What is not asked for is not laid out.
+
+    A row is a text or a pair, or a window of one: `text_index` says of which.
+
+    Shapes   ids, type_ids, word_ids, sequence_ids (T,) int32; special_tokens_mask (T,) bool; offsets (T, 2) int32 in
+             characters of the row's own text; starts (R+1,) int64; text_index (R,) int64; truncated (R,) bool
+    Units    word_ids and sequence_ids are -1 and offsets (0, 0) at special tokens; truncated is set where text is lost
+    """
+
+    def __init__(self, layout, sequences, truncated, text_index, vocabulary):
+        """layout: (name, type id, id) of the template's pieces; sequences: name → Kept; vocabulary: id → token."""
+        lengths = sum(kept.lengths for kept in sequences.values()) + sum(name not in sequences for name, *_ in layout)
+        self.starts = np.zeros(len(text_index) + 1, np.int64)
+        np.cumsum(lengths, out=self.starts[1:])
+        self.truncated, self.text_index = truncated, text_index
+        self._layout, self._sequences, self._vocabulary = layout, sequences, vocabulary
+        self.ids = self._lay_out(np.int32, lambda segments: segments.ids, lambda piece: piece[2])
+
+    def _lay_out(self, dtype, of_sequence, of_special):
+        """One column: `of_sequence(segments)` where a text's tokens stand, `of_special(piece)` between them."""
+        out, at = np.empty(self.starts[-1], dtype), self.starts[:-1].copy()
+        for piece in self._layout:
+            if piece[0] in self._sequences:
+                segments, first, lengths = self._sequences[piece[0]]
+                copy_rows(of_sequence(segments), first, lengths, at, out)
+                at += lengths
+            else:
+                out[at] = of_special(piece)
+                at += 1
+        return out
+
+    def _repeat(self, value_of):
+        """One column that is the same all over a piece: `value_of(piece)`."""
+        one = np.ones(len(self), int)
+        lengths = [self._sequences[name].lengths if name in self._sequences else one for name, *_ in self._layout]
+        values = np.array([value_of(piece) for piece in self._layout], np.int32)
+        return np.repeat(np.tile(values, len(self)), np.stack(lengths, axis=1).ravel())
+
+    @cached_property
+    def type_ids(self):
+        return self._repeat(lambda piece: piece[1])
+
+    @cached_property
+    def sequence_ids(self):
+        return self._repeat(lambda piece: SEQUENCES.index(piece[0]) if piece[0] in SEQUENCES else -1)
+
+    @cached_property
+    def special_tokens_mask(self):
+        return self.sequence_ids < 0
+
+    @cached_property
+    def offsets(self):
+        pairs = self._lay_out(np.int64, lambda segments: segments.offsets.view(np.int64)[:, 0], lambda _: 0)
+        return pairs.view(np.int32).reshape(-1, 2)
+
+    @cached_property
+    def word_ids(self):
+        return self._lay_out(np.int32, lambda segments: segments.word_ids, lambda _: -1)
+
+    def __len__(self):
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self):
+        return np.diff(self.starts)
+
+    def row(self, b):
+        """Views of the arrays of one row, by name."""
+        part = slice(self.starts[b], self.starts[b + 1])
+        return {name: getattr(self, name)[part] for name in COLUMNS}
+
+    def encoding(self, b):
+        """One row as an Encoding."""
+        row = {name: column.tolist() for name, column in self.row(b).items()}
+        for name in ("word_ids", "sequence_ids"):
+            row[name] = [None if value < 0 else value for value in row[name]]
+        row["offsets"] = list(map(tuple, row["offsets"]))
+        row["special_tokens_mask"] = list(map(int, row["special_tokens_mask"]))
+        return Encoding(tokens=[self._vocabulary[i] for i in row["ids"]], **row)
