@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from minibert import runtime
 
 if TYPE_CHECKING:
+    from minibert.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
     from minibert.models.dual_encoder import DualEncoder as DualEncoder
     from minibert.models.dual_encoder import DualEncoderConfig as DualEncoderConfig
     from minibert.models.sentence_encoder import SentenceEncoder as SentenceEncoder
+    from minibert.models.translator import Translator as Translator
     from minibert.retrieval import Store as Store
     from minibert.sentence_network import SentenceEncoderConfig as SentenceEncoderConfig
 
@@ -24,9 +26,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "DualEncoder": "minibert.models.dual_encoder",
     "DualEncoderConfig": "minibert.models.dual_encoder",
+    "EncoderDecoderConfig": "minibert.encoder_decoder",
     "SentenceEncoder": "minibert.models.sentence_encoder",
     "SentenceEncoderConfig": "minibert.sentence_network",
     "Store": "minibert.retrieval",
+    "Translator": "minibert.models.translator",
 }
 
 

@@ -83,6 +83,28 @@ def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.n
             yield order[start : start + batch_size]
 
 
+def batches_by_tokens(lengths: np.ndarray, tokens: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The numbers of all pairs, like lengths together, in batches of at most `tokens` on each side, in random order.
+
+    Which of equally long pairs share a batch, and the order of the batches, change with every epoch and depend on seed
+    and epoch alone; how many batches there are does not change. A pair that is longer has a batch of its own.
+
+    Source   Vaswani 2017 (arXiv:1706.03762) section 5.1
+    Shapes   lengths (N, 2): of source and target, in tokens
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    order = order[np.lexsort(lengths[order].T)]
+    bounds, held = [0], np.zeros(2, np.int64)
+    for place, pair in enumerate(lengths[order]):
+        held = held + pair
+        if held.max() > tokens and place > bounds[-1]:
+            bounds.append(place)
+            held = pair
+    cut = np.split(order, bounds[1:])
+    return [cut[b] for b in rng.permutation(len(cut))]
+
+
 def batches_per_epoch(count: int, batch_size: int) -> int:
     """How many batches `batches` yields."""
     return -(-count // batch_size) - (count % batch_size == 1)

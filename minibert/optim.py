@@ -1,4 +1,4 @@
-"""Adam (Kingma & Ba 2014), gradient clipping and the warm-up schedule, on one flat vector of parameters."""
+"""Adam (Kingma & Ba 2014), gradient clipping and the warm-up schedules, on one flat vector of parameters."""
 
 from __future__ import annotations
 
@@ -67,6 +67,17 @@ def clip_by_norm(gradient: np.ndarray, limit: float) -> float:
     if norm > limit:
         gradient *= gradient.dtype.type(limit / norm)
     return norm
+
+
+def warmup_inverse_sqrt(step: int, warmup: int) -> float:
+    """Share of the peak learning rate at a step: up in a line over `warmup` steps, then down as 1 / √step.
+
+        min(t / warmup, √(warmup / t)),   t = step + 1
+
+    Source   Vaswani 2017 (arXiv:1706.03762) eq. 3, whose rate is this times a peak of (D · warmup)^−½
+    Units    step counts from 0; warmup ≥ 1
+    """
+    return min((step + 1) / warmup, (warmup / (step + 1)) ** 0.5)
 
 
 def warmup_linear(step: int, warmup: int, total: int) -> float:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from minibert import checkpoint
 from minibert.checkpoint import CheckpointError
-from minibert.data import batches, batches_per_epoch
-from minibert.optim import Adam, clip_by_norm, warmup_linear
+from minibert.data import batches, batches_by_tokens, batches_per_epoch
+from minibert.optim import Adam, clip_by_norm, warmup_inverse_sqrt, warmup_linear
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -70,18 +70,101 @@ def train_dual_encoder(
     if resume:
         run.load()
 
-    order = islice(_batches(len(pairs), batch_size, seed, epochs), run.step, None)
+    return _loop(
+        run,
+        (batches(len(pairs), batch_size, seed, epoch) for epoch in range(epochs)),
+        lambda indices, rng: model.loss_and_gradients(questions.take(indices), answers.take(indices), rng),
+        lambda step: learning_rate * warmup_linear(step, warmup, total),
+        total=total, per_epoch=per_epoch, clip=clip, evaluate=evaluate, evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every, progress=progress,
+    )  # fmt: skip
+
+
+def train_translator(
+    model,
+    pairs: list[tuple[str, str]],
+    *,
+    epochs: int,
+    tokens_per_batch: int = 4096,
+    learning_rate: float | None = None,
+    warmup: int = 4000,
+    smoothing: float = 0.1,
+    clip: float = np.inf,
+    seed: int = 0,
+    folder=None,
+    resume: bool = False,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    evaluate_every: int | None = None,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train an encoder–decoder, in place, on pairs of a text and its translation, as in Vaswani 2017, section 5.
+
+    Batches by tokens, Adam with β₂ = 0.98 and ε = 1e-9, the inverse square root schedule, smoothed labels. Long texts
+    are cut.
+
+    Returns  the history, as train_dual_encoder
+    Units    tokens_per_batch: of each side; learning_rate: the peak, by default the paper's (D · warmup)^−½;
+             smoothing: ε; the rest as train_dual_encoder
+    Raises   ValueError: no pairs, or a number of tokens, epochs or steps below 1; the rest as train_dual_encoder
+    """
+    numbers = {
+        "pairs": len(pairs), "tokens_per_batch": tokens_per_batch, "epochs": epochs, "warmup": warmup,
+        "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
+    }  # fmt: skip
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ValueError(f"expected {name} of at least 1, got {value}")
+    learning_rate = (model.config.width * warmup) ** -0.5 if learning_rate is None else learning_rate
+    sources, targets = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
+    lengths = np.stack((sources.lengths, targets.lengths), axis=1)
+    per_epoch = len(batches_by_tokens(lengths, tokens_per_batch, seed, 0))
+    settings = {
+        "epochs": epochs, "tokens_per_batch": tokens_per_batch, "learning_rate": learning_rate, "warmup": warmup,
+        "smoothing": smoothing, "clip": clip, "seed": seed, "config": str(model.config),
+        "pairs": _digest(sources, targets),
+    }  # fmt: skip
+    adam = Adam(model.parameters.flat, beta2=0.98, eps=1e-9)
+    run = _Run(model, adam, settings, None if folder is None else Path(folder) / CHECKPOINT)
+    if resume:
+        run.load()
+    return _loop(
+        run,
+        (batches_by_tokens(lengths, tokens_per_batch, seed, epoch) for epoch in range(epochs)),
+        lambda indices, rng: model.loss_and_gradients(sources.take(indices), targets.take(indices), smoothing, rng),
+        lambda step: learning_rate * warmup_inverse_sqrt(step, warmup),
+        total=epochs * per_epoch, per_epoch=per_epoch, clip=clip, evaluate=evaluate, evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every, progress=progress,
+    )  # fmt: skip
+
+
+def _loop(
+    run: _Run,
+    epochs: Iterable[Iterable[np.ndarray]],
+    loss_and_gradients: Callable,
+    rate_at: Callable[[int], float],
+    *,
+    total: int,
+    per_epoch: int,
+    clip: float,
+    evaluate: Callable[[], dict[str, float]] | None,
+    evaluate_every: int | None,
+    checkpoint_every: int | None,
+    progress: bool,
+) -> list[dict[str, float]]:
+    """Every step that the run has not yet taken; the history."""
+    order = islice(chain.from_iterable(epochs), run.step, None)
     for indices in tqdm(order, "train", total, initial=run.step, unit="step", disable=not progress):
-        rng = np.random.default_rng([seed, run.step, 1])
-        rate = learning_rate * warmup_linear(run.step, warmup, total)
+        rng = np.random.default_rng([run.settings["seed"], run.step, 1])
+        rate = rate_at(run.step)
         try:
-            loss, gradients = model.loss_and_gradients(questions.take(indices), answers.take(indices), rng)
+            loss, gradients = loss_and_gradients(indices, rng)
             if not np.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss}")
             clip_by_norm(gradients.flat, clip)
         except FloatingPointError as error:
             raise FloatingPointError(f"step {run.step}, pairs {indices.tolist()}: {error}") from error
-        run.adam.step(model.parameters.flat, gradients.flat, rate)
+        run.adam.step(run.model.parameters.flat, gradients.flat, rate)
         run.losses.append(loss)
 
         epoch_ends = run.step % per_epoch == 0
@@ -138,11 +221,6 @@ class _Run:
         self.model.parameters.load(tensors)
         self.adam.m[...], self.adam.v[...] = moments
         self.adam.t = self.step
-
-
-def _batches(count: int, batch_size: int, seed: int, epochs: int) -> Iterator[np.ndarray]:
-    for epoch in range(epochs):
-        yield from batches(count, batch_size, seed, epoch)
 
 
 def _digest(*sides) -> str:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibert import metrics
 from minibert.metrics import mrr_at_k, recall_at_k, spearman
 
 
@@ -43,3 +44,25 @@ def test_spearman_is_the_correlation_of_mean_ranks(pairs):
     else:
         assert spearman(a, b) == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-12)
         assert spearman(a, np.exp(a)) == pytest.approx(1)
+
+
+def test_bleu_of_papineni_and_by_hand():
+    """The example of Papineni 2002, section 2.1: clipping; brevity; smoothing by halves; nothing in common."""
+    the = "the the the the the the the"
+    assert metrics.bleu([the], ["the cat is on the mat"], longest=1) == pytest.approx(100 * 2 / 7)
+    assert metrics.bleu(["a b c d e"], ["a b c d e"]) == pytest.approx(100)
+    assert metrics.bleu(["a b c d"], ["a b c d e f g h"]) == pytest.approx(100 * np.exp(1 - 8 / 4))
+    # 4 of 5 words, 2 of 4 pairs, no triple: ½ of 3, no four: ¼ of 2
+    expected = 100 * (4 / 5 * 2 / 4 * (1 / 2) / 3 * (1 / 4) / 2) ** 0.25
+    assert metrics.bleu(["a b x c d"], ["a b c y d c d"]) == pytest.approx(expected * np.exp(1 - 7 / 5))
+    assert metrics.bleu(["x y z w"], ["a b c d"]) == metrics.bleu([""], ["a"]) == metrics.bleu(["a b"], ["a b"]) == 0
+    with pytest.raises(ValueError, match="as many references as hypotheses, got 2 and 1"):
+        metrics.bleu(["a"], ["a", "b"])
+
+
+def test_words_13a_cut_punctuation_but_not_numbers():
+    """As mteval-v13a: 1,000.5 is one word, a full stop and quotes are words of their own."""
+    assert metrics.words_13a('He paid $1,000.5 (twice), "no-one" saw 3-4 &amp; more.') == [
+        "He", "paid", "$", "1,000.5", "(", "twice", ")", ",",
+        '"', "no-one", '"', "saw", "3", "-", "4", "&", "more", ".",
+    ]  # fmt: skip

@@ -35,6 +35,11 @@ CASES = {
     "similarity": (ops.similarity, ops.similarity_backward, (X, RNG.standard_normal((7, 8)))),
     "cross_entropy": (lambda s: ops.cross_entropy(s, IDS), ops.cross_entropy_backward, (X,)),
     "cross_entropy, smoothed": (lambda s: ops.cross_entropy(s, IDS, 0.3), ops.cross_entropy_backward, (X,)),
+    "projected_cross_entropy": (
+        lambda x, table: ops.projected_cross_entropy(x, table, IDS % 5, 0.3),
+        ops.projected_cross_entropy_backward,
+        (X, RNG.standard_normal((5, 8))),
+    ),
     "dropout": (
         lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)),
         ops.dropout_backward,
@@ -138,6 +143,21 @@ def test_cross_entropy_equals_its_formula(x, smoothing):
     assert loss == pytest.approx(oracle.smoothed_cross_entropy(x, targets, smoothing), rel=1e-12)
     with pytest.raises(ValueError, match=r"smoothing in \[0, 1\), got 1"):
         ops.cross_entropy(x, targets, 1)
+
+
+def test_projected_cross_entropy_equals_its_two_steps():
+    """Some rows at a time: the loss and gradients of all scores at once."""
+    rng = np.random.default_rng(2)
+    x, table, targets = rng.standard_normal((600, 4)), rng.standard_normal((7, 4)), rng.integers(0, 7, 600)
+    loss, cache = ops.projected_cross_entropy(x, table, targets, 0.1)
+    scores, scores_cache = ops.similarity(x, table)
+    expected, loss_cache = ops.cross_entropy(scores, targets, 0.1)
+    assert loss == pytest.approx(expected, rel=1e-13)
+    gradients = ops.similarity_backward(ops.cross_entropy_backward(2.0, loss_cache), scores_cache)
+    for ours, theirs in zip(ops.projected_cross_entropy_backward(2.0, cache), gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-15)
+    with pytest.raises(ValueError, match="at least one row"):
+        ops.projected_cross_entropy(x[:0], table, targets[:0])
 
 
 @given(st.integers(0, 40), st.integers(1, 9))

@@ -39,6 +39,8 @@ from minibert.ops.pooling import sqrt_mean_pooling_backward as sqrt_mean_pooling
 from minibert.ops.pooling import weighted_mean_pooling as weighted_mean_pooling
 from minibert.ops.pooling import weighted_mean_pooling_backward as weighted_mean_pooling_backward
 from minibert.ops.positions import sinusoids as sinusoids
+from minibert.ops.projected_cross_entropy import projected_cross_entropy as projected_cross_entropy
+from minibert.ops.projected_cross_entropy import projected_cross_entropy_backward as projected_cross_entropy_backward
 from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward
 from minibert.ops.softmax import softmax as softmax

@@ -101,3 +101,39 @@ def adam(theta, gradients, rate, beta1=0.9, beta2=0.999, eps=1e-8):
         v = beta2 * v + (1 - beta2) * g**2
         theta = theta - rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
     return theta
+
+
+def encoder_decoder(p, config, source, target):
+    """Vaswani 2017 for one pair, post-norm, embeddings tied; ids of the source and of the decoder's input → (T, V)."""
+
+    def linear(x, name):
+        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def add_and_norm(x, inner, name):
+        total = x + linear(inner, f"{name}.dense")
+        gamma, beta = p[f"{name}.LayerNorm.weight"], p[f"{name}.LayerNorm.bias"]
+        return np.array([layer_norm(row, gamma, beta, config.eps) for row in total])
+
+    def attend(x, memory, name, sees):
+        q = linear(x, f"{name}.self.query")
+        k, v = linear(memory, f"{name}.self.key"), linear(memory, f"{name}.self.value")
+        return add_and_norm(x, masked_attention(q, k, v, config.heads, sees), f"{name}.output")
+
+    def feed_forward(x, name):
+        return add_and_norm(x, np.maximum(linear(x, f"{name}.intermediate.dense"), 0), f"{name}.output")
+
+    def embed(ids):
+        places = [[sinusoid(t, c, config.width) for c in range(config.width)] for t in range(len(ids))]
+        return math.sqrt(config.width) * words[ids] + np.array(places)
+
+    words = p["embeddings.word_embeddings.weight"]
+    memory = embed(source)
+    for i in range(config.layers):
+        at = f"encoder.layer.{i}"
+        memory = feed_forward(attend(memory, memory, f"{at}.attention", lambda i, j: True), at)
+    x = embed(target)
+    for i in range(config.layers):
+        at = f"decoder.layer.{i}"
+        x = attend(x, x, f"{at}.attention", lambda i, j: j <= i)
+        x = feed_forward(attend(x, memory, f"{at}.crossattention", lambda i, j: True), at)
+    return x @ words.T
