@@ -20,7 +20,7 @@ import ann
 from helpers import ROOT, HashEncoder, run_python, tiny_tokenizer
 from minibert.models.dual_encoder import DualEncoder
 from minibert.retrieval import Encoder, Store, StoreError, ingest, schema
-from minibert.retrieval.index import FollowingIndex
+from minibert.retrieval.index import FollowingVectors
 
 ENCODER = HashEncoder()
 WORDS = [f"word{i}" for i in range(200)]
@@ -387,7 +387,7 @@ def test_store_blocks_no_writer_while_it_embeds_or_builds(copy, monkeypatch):
     """Another writer commits while documents are embedded and while the index is built anew."""
     monkeypatch.setattr(schema, "BUSY_SECONDS", 0.05)
     os.remove(copy / "index.ann")
-    load, wrote = FollowingIndex.load, []
+    load, wrote = FollowingVectors.load, []
 
     def write(id):
         db = schema.connect(copy / "store.sqlite")
@@ -405,7 +405,7 @@ def test_store_blocks_no_writer_while_it_embeds_or_builds(copy, monkeypatch):
         write("while building")
         return load(*args)
 
-    monkeypatch.setattr(FollowingIndex, "load", slow_load)
+    monkeypatch.setattr(FollowingVectors, "load", slow_load)
     with Store.open(copy, Slow()) as store, pytest.warns(UserWarning, match="built anew"):
         store.add(documents(3))
     assert wrote == ["while building", "while embedding"]

@@ -5,22 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from minibert.retrieval.bm25 import BM25 as BM25
     from minibert.retrieval.chunk import Chunk as Chunk
     from minibert.retrieval.chunk import chunk_text as chunk_text
     from minibert.retrieval.pipeline import ingest as ingest
     from minibert.retrieval.pipeline import read_documents as read_documents
     from minibert.retrieval.store import Encoder as Encoder
     from minibert.retrieval.store import Hit as Hit
+    from minibert.retrieval.store import Hits as Hits
     from minibert.retrieval.store import Store as Store
     from minibert.retrieval.store import StoreError as StoreError
 
 _HOMES = {
+    "BM25": "bm25",
     "Chunk": "chunk",
     "chunk_text": "chunk",
     "ingest": "pipeline",
     "read_documents": "pipeline",
     "Encoder": "store",
     "Hit": "store",
+    "Hits": "store",
     "Store": "store",
     "StoreError": "store",
 }

@@ -104,7 +104,8 @@ def check_document(document: Any, name: str = "document") -> dict[str, Any]:
         except UnicodeEncodeError as error:
             raise ValueError(f"document {id!r}: its {field} has a lone surrogate at position {error.start}") from error
     try:
-        metadata = json.dumps(metadata or {}, allow_nan=False)
+        metadata = json.dumps(metadata or {}, allow_nan=False, ensure_ascii=False)  # SQLite finds é by "é" alone
+        metadata.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"document {id!r}: expected metadata that JSON can hold: {error}") from error
     return {"id": id, "text": text, "title": title, "metadata": metadata}

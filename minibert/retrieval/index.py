@@ -1,17 +1,23 @@
-"""The nearest-neighbour index beside a store: derived from it, so it may be lost, and is never trusted blindly."""
+"""The indexes beside a store: derived from it, so they may be lost, and are never trusted blindly.
+
+index.ann    HNSW over the passages' vectors        index.bm25    BM25 over their words, made when first asked for
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import ann
+from minibert.checkpoint import CheckpointError
+from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.schema import StoreError
 
-ADD_AT_ONCE = 8192  # vectors read from SQLite into one call of index.add
+ADD_AT_ONCE = 8192  # rows read from SQLite into one call of index.add
 TOKEN, REMOVED = "generation", "removed"  # in the index file's metadata
 
 
@@ -21,48 +27,17 @@ def latest_generation(db: sqlite3.Connection) -> str:
     return row[0] if row else ""
 
 
-class FollowingIndex:
-    """An ann index that holds exactly the vectors of the generation its metadata names."""
+class Following:
+    """An index that holds exactly the passages of the generation its metadata names. A subclass reads and adds them."""
 
-    def __init__(self, index: ann.HNSW | ann.Exact):
+    rows = "rows"  # what a warning calls what is added
+
+    def __init__(self, index):
         self.index = index
         self.saved = ""  # the generation that the file holds
 
-    @classmethod
-    def load(cls, path: Path, db: sqlite3.Connection, dim: int, metric: str) -> FollowingIndex:
-        """The index of `path`, caught up; built anew where it is missing or another's, with one warning that says so.
-
-        Raises   StoreError: a damaged file. It could be built anew as well, but a disk that loses bytes is worth a stop
-        """
-        reason = "is missing"
-        if path.exists():
-            try:
-                following = cls(ann.load(path))
-            except (OSError, ann.CorruptIndexError) as error:
-                raise StoreError(f"{error}. The documents are whole: delete {path}, and it is built anew") from error
-            reason = following._why_foreign(db, dim, metric)
-        if reason:
-            following = cls(ann.HNSW(dim, metric=metric))
-        else:
-            following.saved = following.index.metadata[TOKEN]
-        added, removed = following.follow(db)
-        if reason and added:
-            warnings.warn(f"{path} {reason}: built anew from the store's {added} vectors", stacklevel=2)
-        elif added or removed:
-            warnings.warn(f"{path} is behind the store: {added} vectors added, {removed} removed", stacklevel=2)
-        return following
-
-    def _why_foreign(self, db: sqlite3.Connection, dim: int, metric: str) -> str:
-        """Why the file is not an index of this store's past; "" when it is one."""
-        if (self.index.dim, self.index.metric) != (dim, metric):
-            return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"
-        token = self.index.metadata.get(TOKEN, "")
-        if db.execute("SELECT 1 FROM generations WHERE token = ?", (token,)).fetchone() is None:
-            return "was not made from this store"
-        return ""
-
     def follow(self, db: sqlite3.Connection) -> tuple[int, int]:
-        """Catch up with the last commit: (vectors added, vectors removed). Call inside a transaction."""
+        """Catch up with the last commit: (rows added, rows removed). Call inside a transaction."""
         token = latest_generation(db)
         if self.index.metadata.get(TOKEN, "") == token:
             return 0, 0
@@ -73,9 +48,69 @@ class FollowingIndex:
             self._remove(gone)
         for i in range(0, len(missing), ADD_AT_ONCE):
             ids = missing[i : i + ADD_AT_ONCE]
-            self.index.add(_vectors(db, ids, self.index.dim), ids)
+            self.index.add(self._read(db, ids), ids)
         self.index.metadata[TOKEN] = token
         return len(missing), len(gone)
+
+    def save(self, path: Path) -> None:
+        """Write the file unless it holds this generation already."""
+        token = self.index.metadata.get(TOKEN, "")
+        if token != self.saved:
+            self.index.save(path)
+            self.saved = token
+
+    def _remove(self, gone: np.ndarray) -> None:
+        self.index.remove(gone)
+
+    def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    def _why_foreign(self, db: sqlite3.Connection) -> str:
+        """Why the index is not one of this store's past; "" when it is."""
+        token = self.index.metadata.get(TOKEN, "")
+        known = db.execute("SELECT 1 FROM generations WHERE token = ?", (token,)).fetchone()
+        return "" if known else "was not made from this store"
+
+    def _caught_up(self, path: Path, db: sqlite3.Connection, fresh: Following) -> Following:
+        """This index, or the fresh one where this is another's, holding the last commit; one warning says so."""
+        reason = self._why_foreign(db) if path.exists() else "is missing"
+        following = fresh if reason else self
+        following.saved = following.index.metadata.get(TOKEN, "")
+        added, removed = following.follow(db)
+        if reason and added:
+            warnings.warn(f"{path} {reason}: built anew from the store's {added} {self.rows}", stacklevel=2)
+        elif added or removed:
+            warnings.warn(f"{path} is behind the store: {added} {self.rows} added, {removed} removed", stacklevel=2)
+        return following
+
+
+class FollowingVectors(Following):
+    """An ann index of the passages' vectors."""
+
+    rows = "vectors"
+
+    def __init__(self, index: ann.HNSW | ann.Exact, dim: int | None = None, metric: str | None = None):
+        super().__init__(index)
+        self._wanted = dim or index.dim, metric or index.metric
+
+    @classmethod
+    def load(cls, path: Path, db: sqlite3.Connection, dim: int, metric: str) -> Following:
+        """The index of `path`, caught up; built anew where it is missing or another's, with one warning that says so.
+
+        Raises   StoreError: a damaged file. It could be built anew as well, but a disk that loses bytes is worth a stop
+        """
+        fresh = cls(ann.HNSW(dim, metric=metric))
+        try:
+            found = cls(ann.load(path), dim, metric) if path.exists() else fresh
+        except (OSError, ann.CorruptIndexError) as error:
+            raise _damaged(path, error) from error
+        return found._caught_up(path, db, fresh)
+
+    def _why_foreign(self, db: sqlite3.Connection) -> str:
+        if (self.index.dim, self.index.metric) != self._wanted:
+            dim, metric = self._wanted
+            return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"
+        return super()._why_foreign(db)
 
     def _remove(self, gone: np.ndarray) -> None:
         self.index.remove(gone)
@@ -86,15 +121,38 @@ class FollowingIndex:
             removed = 0
         self.index.metadata[REMOVED] = str(removed)
 
-    def save(self, path: Path) -> None:
-        """Write the file unless it holds this generation already."""
-        token = self.index.metadata.get(TOKEN, "")
-        if token != self.saved:
-            self.index.save(path)
-            self.saved = token
+    def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> np.ndarray:
+        return read_vectors(db, ids, self.index.dim)
 
 
-def _vectors(db: sqlite3.Connection, ids: np.ndarray, dim: int) -> np.ndarray:
+class FollowingWords(Following):
+    """A BM25 index of the passages' words, their document's title among them."""
+
+    rows = "passages"
+
+    @classmethod
+    def load(cls, path: Path, db: sqlite3.Connection) -> Following:
+        """As `FollowingVectors.load`, but without a warning where the file is missing: no search asked for it yet."""
+        fresh = cls(BM25())
+        if not path.exists():
+            fresh.follow(db)
+            return fresh
+        try:
+            found = cls(BM25.load(path))
+        except (OSError, CheckpointError) as error:
+            raise _damaged(path, error) from error
+        return found._caught_up(path, db, fresh)
+
+    def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> list[str]:
+        sql = (
+            "SELECT chunks.number, ifnull(title || char(10), '') || substr(text, start + 1, end - start) FROM chunks "
+            "JOIN documents ON documents.number = document WHERE chunks.number BETWEEN ? AND ? ORDER BY chunks.number"
+        )
+        wanted = set(ids.tolist())
+        return [text for number, text in db.execute(sql, (int(ids[0]), int(ids[-1]))) if number in wanted]
+
+
+def read_vectors(db: sqlite3.Connection, ids: np.ndarray, dim: int) -> np.ndarray:
     """The vectors of these chunks, (len(ids), dim); ids ascend."""
     wanted = set(ids.tolist())
     rows = db.execute(
@@ -102,3 +160,7 @@ def _vectors(db: sqlite3.Connection, ids: np.ndarray, dim: int) -> np.ndarray:
     )
     blobs = [blob for chunk, blob in rows if chunk in wanted]
     return np.frombuffer(b"".join(blobs), "<f4").reshape(len(ids), dim)
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{error}. The documents are whole: delete {path}, and it is built anew")

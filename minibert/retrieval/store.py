@@ -1,10 +1,11 @@
 """A store: one folder that takes documents in and finds their passages again, also in another process.
 
-    store.sqlite   documents, chunks and vectors: the truth        index.ann   HNSW over the vectors: derived
+    store.sqlite   documents, chunks and vectors: the truth
+    index.ann      HNSW over the vectors: derived        index.bm25   BM25 over the words: derived, where hybrid is used
 
 Every call of `add` and `delete` is one transaction: after kill -9 or a full disk the store holds what was committed
-before, whole. The index file is written when the store is closed; where it is missing or behind, it is built anew or
-caught up at the first search; a damaged one is an error that says so.
+before, whole. Index files are written when the store is closed; where one is missing or behind, it is built anew or
+caught up at the first search; a damaged one is an error that says so. What a search does is in search.py.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 import ann
-from minibert.retrieval import schema
+from minibert.retrieval import schema, search
 from minibert.retrieval.chunk import Chunk
 from minibert.retrieval.documents import Passages, check_documents, find_unknown, passages_for
-from minibert.retrieval.index import FollowingIndex
+from minibert.retrieval.index import Following, FollowingVectors, FollowingWords
 from minibert.retrieval.schema import StoreError, transaction
+from minibert.retrieval.search import Clock, Plan, Ranking, Reranker
 
 FILE = "store.sqlite"
-INDEX = "index.ann"
+INDEX, WORDS = "index.ann", "index.bm25"
 DOCUMENTS_AT_ONCE = 64  # embedded together
 
 
@@ -54,7 +56,13 @@ class Hit:
     """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better.
 
     source is what to cite: the metadata's "source", else the title, else the id. stages says how the hit was found, one
-    entry a stage of the search: {"dense": {"rank": from 1, "score": the encoder's, "exact": all vectors were scanned}}.
+    entry a stage of the search that gave it a rank (from 1):
+
+        dense      score: the encoder's similarity; exact: all vectors were scanned
+        sparse     score: BM25
+        fusion     score; terms: what dense and sparse gave to it
+        rerank     score: the model's
+        diversity  relevance in [0, 1]; penalty for what it repeats of the hits before it
     """
 
     id: str
@@ -63,6 +71,13 @@ class Hit:
     source: str
     span: tuple[int, int]
     stages: dict[str, dict[str, Any]]
+
+
+class Hits(list):
+    """Hits, best first. times: milliseconds by stage, of the whole batch; matching: how many passages met `where`."""
+
+    times: dict[str, float]
+    matching: int | None
 
 
 class Store:
@@ -80,8 +95,9 @@ class Store:
         self.encoder = encoder
         self._db = db
         self._file = path / FILE
-        self._hnsw: FollowingIndex | None = None
-        self._exact: FollowingIndex | None = None
+        self._hnsw: Following | None = None
+        self._exact: Following | None = None
+        self._words: Following | None = None
         self.replaced = 0
         self._passages = passages
 
@@ -160,49 +176,107 @@ class Store:
         with self._commit():
             return sum(self._delete(id) for id in ids)
 
-    def search(self, query: str, k: int = 10, exact: bool = False) -> list[Hit]:
-        """The k passages nearest to the question, best first; several may be of one document."""
-        return self.search_batch([query], k, exact)[0]
+    def search(self, query: str, k: int = 10, exact: bool = False, **options: Any) -> Hits:
+        """The k passages that answer the question best; several may be of one document. Options: `search_batch`."""
+        return self.search_batch([query], k, exact, **options)[0]
 
-    def search_batch(self, queries: Sequence[str], k: int = 10, exact: bool = False) -> list[list[Hit]]:
-        """One list of hits a question; exact=True scans all vectors, otherwise HNSW finds (nearly always) the same.
+    def search_batch(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        exact: bool = False,
+        *,
+        where: dict[str, Any] | None = None,
+        hybrid: bool = False,
+        fusion: str = "reciprocal rank",
+        weights: Sequence[float] | None = None,
+        rerank: Reranker | None = None,
+        diversity: float = 0.0,
+        candidates: int | None = None,
+    ) -> list[Hits]:
+        """One list of hits a question, best first.
 
-        Raises   TypeError: a text in place of a list; ValueError: k < 1, a question that is empty or all unknown words
+        exact       scan all vectors; otherwise HNSW finds (nearly always) the same
+        where       only passages of documents whose metadata meet the condition, see filters.py: no other is ever a hit
+        hybrid      by words, too: BM25's ranking is fused with the vectors' by "reciprocal rank", or "convex" on
+                    scores; weights: of the vectors and of the words
+        rerank      a model with `score(query, passages)` puts the candidates in order
+        diversity   in [0, 1]: how much a hit loses by repeating what hits before it say (MMR)
+        candidates  passages that a stage hands to the next: by default 100, or k where that is more
+        Raises   TypeError: a text in place of a list; ValueError: an option that cannot be, a question that is empty,
+                 or all unknown words (unless hybrid: then words alone are compared)
         """
-        if isinstance(queries, (str, bytes)):
-            raise TypeError(f"expected a list of texts, got {queries!r:.80}")
-        if k < 1:
-            raise ValueError(f"expected k ≥ 1, got {k}")
-        for i, query in enumerate(queries, start=1):
-            if not isinstance(query, str) or not query.strip():
-                raise ValueError(f"expected a question, got {query!r} (question {i})")
-        if unknown := find_unknown(self.encoder, list(queries)):
-            at = unknown[0]
-            raise ValueError(
-                f"question {at + 1}: none of its words is in the encoder's vocabulary: {queries[at]!r:.80}"
-            )
-        vectors = self.encoder.encode_query(list(queries))
+        plan = Plan(k, exact, where, hybrid, fusion, weights, rerank, diversity, candidates)
+        known = self._check_questions(queries, hybrid)
+        clock = Clock()
+        with clock("encode"):
+            vectors = self.encoder.encode_query([queries[i] for i in known]) if known else None
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
                 raise StoreError(f"{self.path}: the store holds no documents")
-            ids, distances = self._following(exact).index.search(vectors, k=k)
-            return [self._hits(row_ids, row, exact) for row_ids, row in zip(ids.tolist(), distances, strict=True)]
+            allow = None
+            if where is not None:
+                with clock("filter"):
+                    allow = search.matching(self._db, where)
+            nothing = np.empty(0, np.int64), np.empty(0)
+            rankings = [Ranking(*nothing) for _ in queries]
+            if known:
+                index = self._following(exact).index
+                with clock("dense"):
+                    for i, ranking in zip(known, search.dense(index, vectors, plan, allow), strict=True):
+                        rankings[i] = ranking
+            if hybrid:
+                index = self._following_words().index
+                with clock("sparse"):
+                    by_words = search.sparse(index, queries, plan, allow)
+                with clock("fusion"):
+                    rankings = [search.fuse(pair, plan) for pair in zip(rankings, by_words, strict=True)]
+            if rerank is not None:
+                with clock("rerank"):
+                    rankings = [
+                        search.rerank(ranking, query, rerank, self._texts)
+                        for ranking, query in zip(rankings, queries, strict=True)
+                    ]
+            if diversity:
+                with clock("diversity"):
+                    rankings = [search.diversify(r, self._db, self.encoder.dim, plan) for r in rankings]
+            with clock("read"):
+                found = [Hits(self._hits(ranking, k)) for ranking in rankings]
+        for hits in found:
+            hits.times, hits.matching = clock.times, None if allow is None else len(allow)
+        return found
+
+    def _check_questions(self, queries: Sequence[str], hybrid: bool) -> list[int]:
+        """Places of the questions that the encoder knows a word of; all others are refused, or left to the words."""
+        if isinstance(queries, (str, bytes)):
+            raise TypeError(f"expected a list of texts, got {queries!r:.80}")
+        for i, query in enumerate(queries, start=1):
+            if not isinstance(query, str) or not query.strip():
+                raise ValueError(f"expected a question, got {query!r} (question {i})")
+        unknown = set(find_unknown(self.encoder, list(queries)))
+        if unknown and not hybrid:
+            at = min(unknown)
+            raise ValueError(
+                f"question {at + 1}: none of its words is in the encoder's vocabulary: {queries[at]!r:.80}"
+            )
+        return [i for i in range(len(queries)) if i not in unknown]
 
     def close(self) -> None:
         """Write the index file if it is behind, and let go of the store."""
         try:
-            if self._hnsw is not None:
-                with transaction(self._db, self._file):
-                    self._hnsw.follow(self._db)
-                self._hnsw.save(self.path / INDEX)
+            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
+                if following is not None:
+                    with transaction(self._db, self._file):
+                        following.follow(self._db)
+                    following.save(self.path / name)
         except OSError as error:
             raise StoreError(
-                f"{self.path / INDEX}: cannot be written ({error.strerror or error}). "
+                f"{self.path / name}: cannot be written ({error.strerror or error}). "
                 "All documents are stored; the index is built again at the next search"
             ) from error
         finally:
             schema.close(self._db, self._file)
-            self._hnsw = None
+            self._hnsw = self._words = None
 
     def __len__(self) -> int:
         with transaction(self._db, self._file):
@@ -218,10 +292,13 @@ class Store:
             schema.close(self._db, self._file)
 
     def _load_index(self) -> None:
-        """Find out, and say, what is wrong with the index file before it falls behind; to build it blocks no writer."""
+        """Find out, and say, what is wrong with an index file before it falls behind; to build it blocks no writer."""
         if self._hnsw is None:
             with transaction(self._db, self._file):
                 self._following(exact=False)
+        if self._words is None and (self.path / WORDS).exists():
+            with transaction(self._db, self._file):
+                self._following_words()
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
@@ -258,29 +335,39 @@ class Store:
     def _delete(self, id: str) -> int:
         return self._db.execute("DELETE FROM documents WHERE id = ?", (id,)).rowcount
 
-    def _following(self, exact: bool) -> FollowingIndex:
-        """The index asked for, holding this transaction's generation."""
+    def _following(self, exact: bool) -> Following:
+        """The index of vectors asked for, holding this transaction's generation."""
+        dim, metric = self.encoder.dim, self.encoder.metric
         if exact:
-            self._exact = self._exact or FollowingIndex(ann.Exact(self.encoder.dim, metric=self.encoder.metric))
+            self._exact = self._exact or FollowingVectors(ann.Exact(dim, metric=metric))
         elif self._hnsw is None:
-            self._hnsw = FollowingIndex.load(self.path / INDEX, self._db, self.encoder.dim, self.encoder.metric)
+            self._hnsw = FollowingVectors.load(self.path / INDEX, self._db, dim, metric)
         following = self._exact if exact else self._hnsw
         following.follow(self._db)
         return following
 
-    def _hits(self, chunk_numbers: list[int], distances: np.ndarray, exact: bool) -> list[Hit]:
-        found = [(number, 1.0 - float(d)) for number, d in zip(chunk_numbers, distances, strict=True) if number >= 0]
-        return [self._hit(number, score, rank, exact) for rank, (number, score) in enumerate(found, start=1)]
+    def _following_words(self) -> Following:
+        """The index of words, holding this transaction's generation."""
+        if self._words is None:
+            self._words = FollowingWords.load(self.path / WORDS, self._db)
+        self._words.follow(self._db)
+        return self._words
 
-    def _hit(self, chunk_number: int, score: float, rank: int, exact: bool) -> Hit:
-        id, title, text, metadata, start, end = self._db.execute(
-            "SELECT id, title, text, metadata, start, end FROM chunks JOIN documents ON documents.number = document "
-            "WHERE chunks.number = ?",
+    def _passage(self, chunk_number: int) -> tuple[Any, ...]:
+        return self._db.execute(
+            "SELECT id, title, metadata, substr(text, start + 1, end - start), start, end FROM chunks "
+            "JOIN documents ON documents.number = document WHERE chunks.number = ?",
             (chunk_number,),
         ).fetchone()
-        source = str(json.loads(metadata).get("source") or title or id)
-        stages = {"dense": {"rank": rank, "score": score, "exact": exact}}
-        return Hit(id, text[start:end], score, source, (start, end), stages)
+
+    def _texts(self, chunk_numbers: Sequence[int]) -> list[str]:
+        return [self._passage(number)[3] for number in chunk_numbers]
+
+    def _hits(self, ranking: Ranking, k: int) -> Iterator[Hit]:
+        for number, score in zip(ranking.numbers[:k].tolist(), ranking.scores[:k].tolist(), strict=True):
+            id, title, metadata, text, start, end = self._passage(number)
+            source = str(json.loads(metadata).get("source") or title or id)
+            yield Hit(id, text, score, source, (start, end), ranking.notes[number])
 
 
 def _connect(file: Path) -> sqlite3.Connection:

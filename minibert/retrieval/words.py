@@ -83,8 +83,8 @@ def _spelled(kind: int, limit: int) -> str:
 
 
 def code_points(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Code points (C,) uint32 of texts on top of each other, and where each starts (B + 1,)."""
-    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    """Code points (C,) int32 of texts on top of each other, and where each starts (B + 1,)."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.int32)
     return codes, np.cumsum([0, *map(len, texts)])
 
 
@@ -185,11 +185,11 @@ def look_up(store, starts, slots, codes, bounds, numbers):
 class Vocabulary:
     """Words and their numbers, in the order of their first appearance.
 
-    Shapes   store (C,) uint32: the words' code points on top of each other; starts (V + 1,) int64
+    Shapes   store (C,) int32: the words' code points on top of each other; starts (V + 1,) int64
     """
 
     def __init__(self, store=None, starts=None):
-        self.store = np.empty(0, np.uint32) if store is None else store
+        self.store = np.empty(0, np.int32) if store is None else store
         self._starts = np.zeros(1, np.int64) if starts is None else starts
         self._count = len(self._starts) - 1
         self._make_slots(self._count)
@@ -244,7 +244,7 @@ class Vocabulary:
         """Room for as many new words as so many code points can hold: each is one, or a pair of two of them."""
         used = int(self._starts[self._count])
         if used + 2 * codes > len(self.store):
-            self.store = np.concatenate([self.store[:used], np.empty(used + 2 * codes, np.uint32)])
+            self.store = np.concatenate([self.store[:used], np.empty(used + 2 * codes, np.int32)])
         if self._count + codes >= len(self._starts):
             self._starts = np.concatenate([self.starts, np.empty(self._count + codes + 1, np.int64)])
         if 2 * (self._count + codes) > len(self._slots):
