@@ -12,7 +12,6 @@ from oracles import bpe as oracle
 from strategies import merge_tables, pattern_texts
 from tokenizers import BPE, bpe_kernel
 from tokenizers.bpe import ALPHABET, byte_level, spell, to_bytes, unspell
-from tokenizers.learn import learn_merges
 from tokenizers.pretokenize import PATTERNS
 
 WORDS = st.text("aab é", max_size=14)
@@ -213,29 +212,15 @@ def test_bpe_training_reads_blocks_of_any_size(monkeypatch):
     """Pieces are counted a block at a time; where blocks end changes nothing."""
     texts = ["the cat's  hat\n", "", "the bat", " that's it"] * 3
     whole = BPE.train(texts, vocab_size=280).to_json()
-    monkeypatch.setattr("tokenizers.bpe_kernel.BLOCK", 10)
+    monkeypatch.setattr("tokenizers.count.BLOCK", 10)
     assert BPE.train(texts, vocab_size=280).to_json() == whole
-
-
-def test_learning_counts_beyond_32_bits():
-    """A pair that stands together 2^40 times goes before one of 2^31 + 1, whatever their ids."""
-    tokens, symbols = list("abc"), np.array([0, 1, 1, 2])
-    merges = learn_merges(symbols, np.array([0, 2, 4]), np.array([2**31 + 1, 2**40]), tokens, 5, 2, str.__add__)
-    assert merges == [(1, 2), (0, 1)] and tokens == ["a", "b", "c", "bc", "ab"]
-
-
-def test_learning_joins_a_token_made_before():
-    """a + bc and ab + c make one token: the id is used again, both joins are kept."""
-    tokens, symbols = ["a", "ab", "bc", "c"], np.array([0, 2, 1, 3])
-    merges = learn_merges(symbols, np.array([0, 2, 4]), np.array([3, 2]), tokens, 9, 1, str.__add__)
-    assert merges == [(0, 2), (1, 3)] and tokens == ["a", "ab", "bc", "c", "abc"]
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "error", "message"),
     [
-        ([], {}, ValueError, "empty or holds no text"),
-        (["", ""], {}, ValueError, "empty or holds no text"),
+        ([], {}, ValueError, "empty or holds no words"),
+        (["", ""], {}, ValueError, "empty or holds no words"),
         (["a", None], {}, TypeError, r"texts\[1\]: expected str, got NoneType"),
         (["a", b"b"], {}, TypeError, r"texts\[1\]: expected str, got bytes"),
         ("a single str", {}, TypeError, "expected an iterable of str, got str"),

@@ -1,7 +1,5 @@
 """WordPiece: matching, the kernel, training."""
 
-from collections import Counter
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from helpers import assert_batch_equals_plain, bert_tokenizer
 from oracles import wordpiece as oracle
 from strategies import piece_vocabularies, unicode_texts
 from tokenizers import BertNormalizer, WordPiece
-from tokenizers.wordpiece import learn_pieces
+from tokenizers.wordpiece import SPECIAL_TOKENS
 
 WORDS = st.text("abc", max_size=12) | st.text("abcd", max_size=5)
 
@@ -100,11 +98,24 @@ CORPORA = st.dictionaries(st.text("abc", min_size=1, max_size=7), st.integers(1,
 
 @given(CORPORA, st.integers(0, 30), st.integers(1, 4))
 def test_training_equals_counting_anew(words, more, min_frequency):
-    """Incremental counts and a heap choose what a full recount before each join chooses."""
-    base = [*"abc", "##a", "##b", "##c"]
-    tokens = list(base)
-    learn_pieces(Counter(words), tokens, len(base) + more, min_frequency, "##")
-    assert tokens == oracle.train(words, base, len(base) + more, min_frequency)
+    """Counts that follow every join choose what a full recount before each join chooses."""
+    base = [*SPECIAL_TOKENS, *"abc", "##a", "##b", "##c"]
+    tok = WordPiece.train(
+        [" ".join([word] * n) for word, n in words.items()],
+        vocab_size=len(base) + more,
+        min_frequency=min_frequency,
+        alphabet=base[len(SPECIAL_TOKENS) :],
+    )
+    assert list(tok.vocab) == oracle.train(words, base, len(base) + more, min_frequency)
+
+
+def test_training_alphabet_comes_first_and_may_be_limited():
+    """Given characters keep their order before those of the corpus; words with rare ones are left out."""
+    texts = ["ab ab ab zq ab", "é b"]
+    tok = WordPiece.train(texts, vocab_size=40, alphabet=["##b", "b", "x"])
+    assert list(tok.vocab)[5:13] == ["##b", "b", "x", "a", "e", "q", "z", "##q"]
+    limited = WordPiece.train(texts, vocab_size=40, limit_alphabet=2)
+    assert list(limited.vocab)[5:] == ["a", "b", "##b", "ab"] and limited.encode("zq").tokens[1] == "[UNK]"
 
 
 def test_training_worked_example():
@@ -139,6 +150,7 @@ def test_training_stops_at_min_frequency_and_at_vocab_size():
         (["a", b"b"], TypeError, r"texts\[1\]: expected str, got bytes"),
         ("a single str", TypeError, "expected an iterable of str, got str"),
         (None, TypeError, "expected an iterable of str, got NoneType"),
+        (["a", float("nan")], TypeError, r"texts\[1\]: expected str, got float nan"),
         (["abcdefghij"], ValueError, "vocab_size 20 is too small: 5 special tokens and the alphabet .* need 24"),
     ],
 )

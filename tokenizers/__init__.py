@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .added_tokens import AddedToken as AddedToken
     from .bpe import BPE as BPE
+    from .count import read_files as read_files
     from .encoding import Batch as Batch
     from .encoding import Encoding as Encoding
     from .files import TokenizerFileError as TokenizerFileError
@@ -28,6 +29,7 @@ __project__ = "minibert"  # tells this package from Hugging Face's of the same n
 
 _HOME = {
     "BPE": "bpe",
+    "read_files": "count",
     "TokenizerFileError": "files",
     "from_json": "files",
     "load": "files",

@@ -11,10 +11,12 @@ def _warn_uncached(reason):
     warnings.warn(f"Numba cannot cache compiled code, every process compiles again: {reason}", stacklevel=4)
 
 
-def kernel(function):
+def kernel(function=None, **options):
     """Compile a module-level function: no Python objects inside, and the interpreter's lock released."""
+    if function is None:
+        return lambda decorated: kernel(decorated, **options)
     try:
-        return njit(cache=True, nogil=True)(function)
+        return njit(cache=True, nogil=True, **options)(function)
     except RuntimeError as error:  # a read-only or home-less place has no folder for the cache
         _warn_uncached(str(error))
-        return njit(nogil=True)(function)
+        return njit(nogil=True, **options)(function)

@@ -110,21 +110,20 @@ class BPE:
                  token that is a byte's or that the corpus itself makes
         Differs  where two pairs make one token, Hugging Face's trainer may join the same pair twice; here all at once
         """
-        from .bpe_kernel import count_pieces
+        from .count import count_pieces
         from .learn import learn_merges
+        from .pairs import CODE_BITS, CODE_MASK
 
         tokens = list(dict.fromkeys([*special_tokens, *sorted(ALPHABET.values())]))
         if len(tokens) > vocab_size:
             raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and 256 bytes need {len(tokens)}")
-        pieces = count_pieces(texts, PatternPreTokenizer(pattern), progress)
-        if not pieces:
-            raise ValueError("cannot train on this corpus: it is empty or holds no text")
         ids = {token: i for i, token in enumerate(tokens)}
-        symbols = np.array([ids[ALPHABET[byte]] for byte in range(BYTES)])[np.frombuffer(b"".join(pieces), np.uint8)]
-        starts, counts = np.cumsum([0, *map(len, pieces)]), np.fromiter(pieces.values(), np.int64, len(pieces))
-        merges = learn_merges(symbols, starts, counts, tokens, vocab_size, min_frequency, str.__add__, progress)
+        table = np.array([ids[ALPHABET[byte]] for byte in range(BYTES)], np.int32)
+        counted = count_pieces(texts, PatternPreTokenizer(pattern), progress)
+        merges = learn_merges(counted, table, table, tokens, vocab_size, min_frequency, progress=progress)
         vocab = {token: i for i, token in enumerate(tokens)}
-        pairs = [(tokens[left], tokens[right]) for left, right in merges]
+        left, right = (merges >> CODE_BITS).tolist(), (merges & CODE_MASK).tolist()
+        pairs = [(tokens[a], tokens[b]) for a, b in zip(left, right, strict=True)]
         return byte_level(BPE(vocab, pairs, special_tokens=special_tokens), pattern, special_tokens)
 
     def match(self, word):

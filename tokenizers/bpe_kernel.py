@@ -14,16 +14,13 @@ Whether two neighbours stay as they are is known from how each came to be (`stay
 Source   the same theorem and search: github.com/github/rust-gems, crate bpe (2024)
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from ._jit import kernel
 from .bpe import unspell
-from .engine import BLOCK, LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
-from .learn import show_progress
+from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
 from .pairs import CODE_MASK, find_pair
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
@@ -237,43 +234,6 @@ def place_block(data, starts, pattern, kinds, token_starts, ids, row_starts, off
                 offsets[t, 1], word_ids[t] = seen, word
                 t += 1
             word += 1
-
-
-@kernel
-def piece_ends(data, starts, pattern, kinds, ends):
-    """Ends of all pieces of all texts, in bytes; returns their number."""
-    n = 0
-    for b in range(len(starts) - 1):
-        i, stop = int(starts[b]), int(starts[b + 1])
-        while i < stop:
-            i = int(piece_end(pattern, kinds, data, i, stop))
-            ends[n] = i
-            n += 1
-    return n
-
-
-def count_pieces(texts, pretokenizer, progress=False):
-    """Counter of the pieces, as bytes, of an iterable of texts, which are read a block at a time."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
-    pieces, block, size = Counter(), [], 0
-    for i, text in enumerate(show_progress(texts, progress, "reading", "text")):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}]: expected str, got {type(text).__name__}")
-        block.append(text)
-        size += len(text)
-        if size >= BLOCK:
-            _count_block(block, pretokenizer, pieces)
-            block, size = [], 0
-    _count_block(block, pretokenizer, pieces)
-    return pieces
-
-
-def _count_block(texts, pretokenizer, pieces):
-    (data, starts), ends = encoded(texts), np.empty(sum(map(len, texts)), np.int64)
-    n = piece_ends(data, starts, PATTERN_NUMBERS[pretokenizer.pattern], kind_table(), ends)
-    together, ends = data.tobytes(), ends[:n].tolist()
-    pieces.update(map(together.__getitem__, map(slice, [0, *ends[:-1]], ends)))
 
 
 class BPEEngine(Engine):

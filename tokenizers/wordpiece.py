@@ -4,13 +4,8 @@ Training joins, over and over, the pair of neighbouring pieces that stands toget
 encoding there is no list of merges to replay: the vocabulary alone decides how a word is cut.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-
 import numpy as np
 
-from .engine import code_array
-from .learn import learn_merges, show_progress
 from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
 
@@ -70,19 +65,23 @@ class WordPiece:
         min_frequency=2,
         special_tokens=SPECIAL_TOKENS,
         strip_accents=None,
+        alphabet=(),
+        limit_alphabet=None,
         progress=False,
     ):
         """A BERT tokenizer whose vocabulary is learned from an iterable of texts.
 
-        Ids: the special tokens; every character; every character inside a word, "##" before it; then joined pieces in
-        the order of joining: always the most frequent pair, ties to the smaller ids, until `vocab_size` is reached
-        or no pair occurs `min_frequency` times.
+        Ids: the special tokens; `alphabet`; every other character; every other character inside a word, "##" before it;
+        then joined pieces in the order of joining: always the most frequent pair, ties to the smaller ids, until
+        `vocab_size` is reached or no pair occurs `min_frequency` times.
 
+        Units    limit_alphabet: characters at most, the most frequent ones; words with others are left out
         Source   as Hugging Face's WordPieceTrainer, which selects by count(ab)
         Raises   TypeError: a text is not a str; ValueError: no words, or vocab_size below specials and alphabet
         Differs  Schuster & Nakajima 2012 select by count(ab) / (count(a) count(b)), the gain in likelihood;
-                 Hugging Face numbers the "##" characters in random order, here they go by code point
+                 Hugging Face numbers the "##" characters in random order, here they go by code point, after `alphabet`
         """
+        from .count import count_words, keep_frequent
         from .decoders import WordPiece as Decoder
         from .template import bert_template
         from .tokenizer import Tokenizer
@@ -91,10 +90,12 @@ class WordPiece:
             raise ValueError(f"special_tokens must name {', '.join(missing)}")
         normalizer, pretokenizer = BertNormalizer(lowercase=lowercase, strip_accents=strip_accents), BertPreTokenizer()
         words = count_words(texts, normalizer, pretokenizer, progress)
-        if not words:
-            raise ValueError("cannot train on this corpus: it is empty or holds no words")
-        inside = sorted({"##" + c for word in words for c in word[1:]})
-        tokens = list(dict.fromkeys([*special_tokens, *sorted(set().union(*words)), *inside]))
+        if limit_alphabet is not None:
+            words = keep_frequent(words, limit_alphabet)
+        later = np.ones(len(words.units), bool)
+        later[words.starts[:-1]] = False
+        characters, within = ([chr(c) for c in np.unique(part)] for part in (words.units, words.units[later]))
+        tokens = list(dict.fromkeys([*special_tokens, *alphabet, *characters, *("##" + c for c in within)]))
         if len(tokens) > vocab_size:
             raise ValueError(
                 f"vocab_size {vocab_size} is too small: {len(special_tokens)} special tokens and the alphabet of this "
@@ -106,34 +107,14 @@ class WordPiece:
         return Tokenizer(WordPiece(vocab), normalizer, pretokenizer, bert_template(specials), Decoder(), specials)
 
 
-def count_words(texts, normalizer, pretokenizer, progress=False):
-    """Counter of the words of all texts, normalized; each distinct run between blanks is normalized once."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(f"expected an iterable of str, got {type(texts).__name__}")
-    runs, words = Counter(), Counter()
-    for i, text in enumerate(show_progress(texts, progress, "reading", "text")):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}]: expected str, got {type(text).__name__}")
-        runs.update(text.replace("\n", " ").replace("\t", " ").split(" "))
-    for run, count in runs.items():
-        normal = normalizer.normalize(run).text
-        for start, end in pretokenizer.split(normal):
-            words[normal[start:end]] += count
-    return words
-
-
 def learn_pieces(words, tokens, vocab_size, min_frequency, prefix, progress=False):
-    """Append to `tokens`, which holds the alphabet, the joined pieces of a Counter of words."""
-    codes, starts = code_array(list(words))
+    """Append to `tokens`, which holds the alphabet, the joined pieces of words counted as code points."""
+    from .learn import learn_merges
+
     first, inside = np.full((2, 0x110000), -1, np.int32)
     for i, token in enumerate(tokens):
         if len(token) == 1:
             first[ord(token)] = i
         elif len(token) == len(prefix) + 1 and token.startswith(prefix):
             inside[ord(token[-1])] = i
-    symbols = inside[codes]
-    symbols[starts[:-1]] = first[codes[starts[:-1]]]
-    counts = np.fromiter(words.values(), np.int64, len(words))
-    learn_merges(
-        symbols, starts, counts, tokens, vocab_size, min_frequency, lambda a, b: a + b[len(prefix) :], progress
-    )
+    learn_merges(words, first, inside, tokens, vocab_size, min_frequency, prefix, progress=progress)
