@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import learn
 from tokenizers.count import Words
 from tokenizers.learn import learn_merges, learn_plainly
-from tokenizers.trie import CODE_BITS, CODE_MASK
+from tokenizers.pairs import CODE_BITS, CODE_MASK
 
 LETTERS = "abc"
 CORPORA = st.dictionaries(st.text(LETTERS, min_size=1, max_size=9), st.integers(1, 4), min_size=1, max_size=12)
