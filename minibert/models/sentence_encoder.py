@@ -22,8 +22,8 @@ from minibert.ops import l2_normalize
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, sentence_vectors
-from tokenizers.template import report_truncated
 from tokenizers.tokenizer import check_texts
+from tokenizers.truncation import report_truncated
 
 PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}  # names a side's prompt may have
 TOKENS_A_PASS = 1024
