@@ -20,3 +20,17 @@ def kernel(function=None, **options):
     except RuntimeError as error:  # a read-only or home-less place has no folder for the cache
         _warn_uncached(str(error))
         return njit(nogil=True, **options)(function)
+
+
+def bare(function):
+    """A kernel that allocates nothing, so that it need not count references to arrays.
+
+    Numba counts them for every array taken from a tuple or passed on, also inside loops: the tokenizers took twice as
+    long. Allocation in a bare kernel is an error of compilation.
+    """
+    return kernel(function, _nrt=False)
+
+
+def inlined(function):
+    """A bare kernel without a call of its own: passing arrays on costs more than a short function does."""
+    return kernel(function, _nrt=False, forceinline=True)

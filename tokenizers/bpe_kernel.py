@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .bpe import unspell
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
 from .pairs import CODE_MASK, find_pair
@@ -67,7 +67,7 @@ class Scratch(NamedTuple):
     dead: np.ndarray
 
 
-@kernel
+@bare
 def fill_merges(merges, left, right, rank, joined):
     for m in range(len(left)):
         slot = find_pair(merges.slots, int(left[m]), int(right[m]))
@@ -75,7 +75,7 @@ def fill_merges(merges, left, right, rank, joined):
         merges.joined[slot] = joined[m]
 
 
-@kernel
+@bare
 def merge_ids(merges, scratch, n):
     """`BPE.merge` of n ids in scratch.ids, in place; returns how many are left. scratch.last: the last pair joined."""
     ids = scratch.ids
@@ -96,7 +96,7 @@ def merge_ids(merges, scratch, n):
     return n
 
 
-@kernel
+@bare
 def derive(merges, byte_ids, scratch, data, starts, ids, rank, left, right):
     """How each token comes of its own bytes: rank, left, right."""
     for t in range(len(ids)):
@@ -109,7 +109,7 @@ def derive(merges, byte_ids, scratch, data, starts, ids, rank, left, right):
             left[ids[t]], right[ids[t]], rank[ids[t]] = scratch.last[0], scratch.last[1], scratch.last[2]
 
 
-@kernel
+@inlined
 def stays(merges, tokens, byte_ids, scratch, a, b):
     """Whether the bytes of the tokens a b are cut into just a and b.
 
@@ -132,7 +132,7 @@ def stays(merges, tokens, byte_ids, scratch, a, b):
             return True
 
 
-@kernel
+@bare
 def stays_merged(merges, tokens, byte_ids, scratch, a, b):
     """The same by merging."""
     n = put_bytes(tokens, byte_ids, scratch, 0, a)
@@ -140,7 +140,7 @@ def stays_merged(merges, tokens, byte_ids, scratch, a, b):
     return merge_ids(merges, scratch, n) == 2 and scratch.ids[0] == a and scratch.ids[1] == b
 
 
-@kernel
+@bare
 def put_bytes(tokens, byte_ids, scratch, n, token):
     """Put the ids of a token's bytes after the n ids in scratch; returns their number."""
     for i in range(tokens.starts[token], tokens.starts[token + 1]):
@@ -149,7 +149,7 @@ def put_bytes(tokens, byte_ids, scratch, n, token):
     return n
 
 
-@kernel
+@inlined
 def longest_token(trie, data, i, stop):
     """The longest token that stands at i, or -1."""
     unit, token = int(trie.units[0]), -1
@@ -163,7 +163,7 @@ def longest_token(trie, data, i, stop):
     return token
 
 
-@kernel
+@bare
 def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
     """`BPE.merge` of data[start:stop]; returns where its ids end."""
     token, first, i = longest_token(tokens.trie, data, start, stop), at, start
@@ -194,7 +194,7 @@ def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
     return at
 
 
-@kernel
+@bare
 def segment_block(data, starts, pattern, kinds, merges, tokens, byte_ids, cache, scratch, out, row_ends):
     """Ids of the texts data[starts[b]:starts[b + 1]]; returns their number."""
     at = 0
@@ -206,18 +206,22 @@ def segment_block(data, starts, pattern, kinds, merges, tokens, byte_ids, cache,
             if n > LONGEST_CACHED:
                 at = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
                 continue
-            words = SHORT_KEY if n < 8 * SHORT_KEY else LONG_KEY
-            records = cache.short if n < 8 * SHORT_KEY else cache.long
-            end, record = recall(records, words, data, start, n, out, at)
+            if n < 8 * SHORT_KEY:
+                end, record = recall(cache.short, SHORT_KEY, data, start, n, out, at)
+            else:
+                end, record = recall(cache.long, LONG_KEY, data, start, n, out, at)
             if end < 0:
                 end = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
-                remember(records, words, record, data, start, n, out, at, end)
+                if n < 8 * SHORT_KEY:
+                    remember(cache.short, SHORT_KEY, record, data, start, n, out, at, end)
+                else:
+                    remember(cache.long, LONG_KEY, record, data, start, n, out, at, end)
             at = end
         row_ends[b] = at
     return at
 
 
-@kernel
+@bare
 def place_block(data, starts, pattern, kinds, token_starts, ids, row_starts, offsets, word_ids):
     """Offsets in characters, and words, of the ids of texts."""
     for b in range(len(starts) - 1):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .utf8 import U64, byte_array, encode, first_n, load
 
 # A record: the words of the chunk's bytes, the top byte of the last one its length; then three ids of 21 bits a word,
@@ -42,14 +42,14 @@ def empty_cache():
     return Cache(short, np.zeros((LONG_RECORDS, LONG_KEY + LONG_IDS), np.uint64))
 
 
-@kernel
+@inlined
 def key_word(data, start, n, words, w):
     """Word w of the key of a chunk of n bytes."""
     word = U64(0) if n <= 8 * w else first_n(load(data, start + 8 * w), n - 8 * w)
     return word | U64(n) << U64(56) if w == words - 1 else word
 
 
-@kernel
+@inlined
 def first_record(records, words, data, start, n):
     """The first of the two records that a chunk may be in."""
     mixed = U64(0)
@@ -60,7 +60,7 @@ def first_record(records, words, data, start, n):
     return int(mixed >> U64(24)) & (len(records) - 2)
 
 
-@kernel
+@inlined
 def is_record(records, record, words, data, start, n):
     """Whether a record holds the chunk."""
     for w in range(words):
@@ -69,7 +69,7 @@ def is_record(records, record, words, data, start, n):
     return True
 
 
-@kernel
+@inlined
 def recall(records, words, data, start, n, out, at):
     """Write a remembered chunk's ids; (where they end, its first record), at -1 where it is not remembered."""
     first = first_record(records, words, data, start, n)
@@ -86,13 +86,14 @@ def recall(records, words, data, start, n, out, at):
     return at + int(records[record, records.shape[1] - 1] >> U64(COUNT_SHIFT)), first
 
 
-@kernel
+@bare
 def remember(records, words, first, data, start, n, out, begin, at):
     """Keep the ids out[begin:at] of a chunk as the newer of two."""
     width, count = records.shape[1], at - begin
     if count > 3 * (width - words) - 1:
         return
-    records[first + 1] = records[first]
+    for w in range(width):
+        records[first + 1, w] = records[first, w]
     for w in range(words):
         records[first, w] = key_word(data, start, n, words, w)
     for w in range(words, width):

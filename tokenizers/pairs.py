@@ -1,13 +1,13 @@
 """Pairs of ids in one number, and hash tables of them, for the kernels."""
 
-from ._jit import kernel
+from ._jit import inlined
 
 CODE_BITS = 21  # of an id
 CODE_MASK = (1 << CODE_BITS) - 1
 TRIE_FACTOR = 0xB5297  # odd; no product leaves int64
 
 
-@kernel
+@inlined
 def find_pair(slots, left, right):
     """Slot of a pair, or of the empty place for it, in a table of left << 42 | right << 21 | value; 0 where empty."""
     key = left << CODE_BITS | right

@@ -5,7 +5,7 @@ characters decides which alternative it is. Only o200k's words go back, over let
 passed eight at a time.
 """
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .pretokenize import CASELESS, LETTER, LOWER, MARK, NUMBER, SPACE, SYMBOL, UPPER
 from .utf8 import character, letters_end
 
@@ -16,7 +16,7 @@ BLANK, NEWLINE, RETURN, SLASH, APOSTROPHE = 0x20, 0x0A, 0x0D, 0x2F, 0x27
 LONG_S = 0xC5, 0xBF
 
 
-@kernel
+@inlined
 def kind_at(kinds, data, i, stop):
     """(kind, bytes) of the character at i; the end of the text counts as white space."""
     if i >= stop:
@@ -25,7 +25,7 @@ def kind_at(kinds, data, i, stop):
     return int(kinds[code]), size
 
 
-@kernel
+@inlined
 def run_end(kinds, data, i, stop, mask):
     """End of the run of characters of some kinds."""
     while i < stop:
@@ -36,19 +36,19 @@ def run_end(kinds, data, i, stop, mask):
     return i
 
 
-@kernel
+@inlined
 def letter_run_end(kinds, data, i, stop):
     """End of the run of letters."""
     i = letters_end(data, i, stop)
     return run_end(kinds, data, i, stop, LETTER) if i < stop and data[i] >= 0x80 else i
 
 
-@kernel
+@inlined
 def lower_ascii(byte):
     return byte + 32 if 65 <= byte <= 90 else byte
 
 
-@kernel
+@inlined
 def contraction(data, i, stop, any_case):
     """End of 's 't 'm 'd 'll 've 're at i, or i; the long s is an s in any case."""
     if i + 1 >= stop or data[i] != APOSTROPHE:
@@ -66,7 +66,7 @@ def contraction(data, i, stop, any_case):
     return i
 
 
-@kernel
+@inlined
 def blanks_end(kinds, data, i, stop, pattern):
     """End of a piece of white space: up to its last line end, or leaving one for the word after it."""
     end, last, line_end = i, i, i
@@ -84,7 +84,7 @@ def blanks_end(kinds, data, i, stop, pattern):
     return end if end == stop or last == i else last
 
 
-@kernel
+@bare
 def kind_before(kinds, data, i):
     """(kind, start) of the character that ends at i."""
     i -= 1
@@ -94,7 +94,7 @@ def kind_before(kinds, data, i):
     return int(kinds[code]), i
 
 
-@kernel
+@bare
 def cased_word(kinds, data, i, stop):
     """End of o200k's word at i: capitals* small+, or capitals+ small*; letters without case are both."""
     end = run_end(kinds, data, i, stop, STARTS)
@@ -110,7 +110,7 @@ def cased_word(kinds, data, i, stop):
     return back if back > i else end
 
 
-@kernel
+@bare
 def o200k_word(kinds, data, i, stop):
     """End of o200k's word with the one character that may precede it and the contraction that may follow, or i."""
     kind, size = kind_at(kinds, data, i, stop)
@@ -124,7 +124,7 @@ def o200k_word(kinds, data, i, stop):
     return contraction(data, end, stop, True) if end > start else i
 
 
-@kernel
+@inlined
 def piece_end(pattern, kinds, data, i, stop):
     """End of the piece at i < stop of a text that ends at `stop`."""
     byte, (kind, size) = data[i], kind_at(kinds, data, i, stop)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .utf8 import byte_array
 
 LABEL_BITS, TOKEN_BITS, BASE_BITS = 9, 22, 32
@@ -31,14 +31,14 @@ class Trie(NamedTuple):
     shorter: np.ndarray
 
 
-@kernel
+@inlined
 def step(units, unit, byte):
     """The unit behind `unit` for a byte, 0 if there is none."""
     following = units[(unit >> BASE_SHIFT) ^ byte]
     return following if following & LABEL_MASK == byte + 1 else 0
 
 
-@kernel
+@inlined
 def token_of(unit):
     """Id of the token that ends at a unit, or -1."""
     return (unit >> TOKEN_SHIFT & TOKEN_MASK) - 1

@@ -6,7 +6,7 @@ byte that passes.
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined
 
 U64 = np.uint64
 SPARE = 8  # bytes after the last text, so that a word may be read at its end
@@ -28,7 +28,7 @@ def byte_array(parts):
     return np.frombuffer(b"".join([*parts, bytes(SPARE)]), np.uint8), starts
 
 
-@kernel
+@inlined
 def load(data, i):
     """The word at i: one instruction, since the compiler sees through these eight."""
     j = U64(i)
@@ -37,34 +37,34 @@ def load(data, i):
     return low | middle | U64(data[j + U64(6)]) << U64(48) | U64(data[j + U64(7)]) << U64(56)
 
 
-@kernel
+@inlined
 def first_n(word, n):
     """The first n ≤ 8 bytes of a word, the others 0."""
     return word if n >= 8 else word & ((U64(1) << U64(8 * n)) - U64(1))
 
 
-@kernel
+@inlined
 def first_flag(flags):
     """Number of the first byte with a flag, of at least one."""
     below = ((flags ^ (flags - U64(1))) >> U64(8)) & BYTES  # 1 in every byte before it
     return int(below % U64(255))
 
 
-@kernel
+@inlined
 def letter_flags(word):
     """Flags of a–z and A–Z."""
     low = (word | CASE_BIT) & LOW_BITS
     return (low + FROM_A) & ~(low + AFTER_Z) & ~word & FLAGS
 
 
-@kernel
+@inlined
 def digit_flags(word):
     """Flags of 0–9."""
     low = word & LOW_BITS
     return (low + FROM_0) & ~(low + AFTER_9) & ~word & FLAGS
 
 
-@kernel
+@inlined
 def letters_end(data, i, stop):
     """End of the run of ASCII letters at i."""
     while i < stop:
@@ -75,7 +75,7 @@ def letters_end(data, i, stop):
     return stop
 
 
-@kernel
+@inlined
 def character(data, i):
     """(code point, bytes) of the character at i."""
     byte = int(data[i])
@@ -90,7 +90,7 @@ def character(data, i):
     return (byte & 0x07) << 18 | last << 6 | (int(data[i + 3]) & 0x3F), 4
 
 
-@kernel
+@inlined
 def put_character(data, n, code):
     """Write a code point's bytes at n; returns where they end."""
     if code < 0x80:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, code_array, recall, remember
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 from .trie import build_trie, step, token_of
@@ -41,7 +41,7 @@ class Word(NamedTuple):
     n: np.ndarray
 
 
-@kernel
+@bare
 def match_word(word, trie, rules, out, at):
     """`WordPiece.match` of a word; the word is empty then."""
     data, first, n, position, start = word.data, at, int(word.n[0]), 0, int(trie.units[0])
@@ -65,7 +65,7 @@ def match_word(word, trie, rules, out, at):
     return at
 
 
-@kernel
+@inlined
 def add_character(word, code, rules):
     """One character more; of a word too long, one too many is enough to know."""
     if word.n[1] <= rules.max_chars:
@@ -73,7 +73,7 @@ def add_character(word, code, rules):
         word.n[1] += 1
 
 
-@kernel
+@bare
 def cut_chunk(data, start, end, fold, trie, rules, word, out, at):
     """Normalize and cut a raw chunk; returns where its ids end."""
     i = start
@@ -95,7 +95,7 @@ def cut_chunk(data, start, end, fold, trie, rules, word, out, at):
     return match_word(word, trie, rules, out, at) if word.n[1] > 0 else at
 
 
-@kernel
+@inlined
 def chunk_end(data, i, stop, fold):
     """(end of the chunk that begins at i, whether it holds a mark whose place depends on others)."""
     reorder = False
@@ -122,7 +122,7 @@ def chunk_end(data, i, stop, fold):
     return min(i, stop), reorder
 
 
-@kernel
+@bare
 def segment_block(data, starts, fold, trie, rules, cache, word, out, row_ends, plain):
     """Ids of the texts data[starts[b]:starts[b + 1]]; returns their number.
 
@@ -145,15 +145,20 @@ def segment_block(data, starts, fold, trie, rules, cache, word, out, row_ends, p
             if n > LONGEST_CACHED:
                 at = cut_chunk(data, start, i, fold, trie, rules, word, out, at)
                 continue
-            words = SHORT_KEY if n < 8 * SHORT_KEY else LONG_KEY
-            records = cache.short if n < 8 * SHORT_KEY else cache.long
-            end, record = recall(records, words, data, start, n, out, at)
+            if n < 8 * SHORT_KEY:
+                end, record = recall(cache.short, SHORT_KEY, data, start, n, out, at)
+            else:
+                end, record = recall(cache.long, LONG_KEY, data, start, n, out, at)
             if end < 0:
                 end = cut_chunk(data, start, i, fold, trie, rules, word, out, at)
-                remember(records, words, record, data, start, n, out, at, end)
+                if n < 8 * SHORT_KEY:
+                    remember(cache.short, SHORT_KEY, record, data, start, n, out, at, end)
+                else:
+                    remember(cache.long, LONG_KEY, record, data, start, n, out, at, end)
             at = end
         if rules.ambiguous:
-            plain[b] |= np.any(out[row_start:at] == rules.unk_id)
+            for t in range(row_start, at):
+                plain[b] |= out[t] == rules.unk_id
         if plain[b]:
             at = row_start
         row_ends[b] = at
@@ -168,7 +173,7 @@ class Places(NamedTuple):
     sources: np.ndarray
 
 
-@kernel
+@bare
 def place_word(places, n, rules, lengths, ids, t, word):
     """Places of the tokens, from t on, of a word of n characters; returns the next token and the next word."""
     position = 0
@@ -182,7 +187,7 @@ def place_word(places, n, rules, lengths, ids, t, word):
     return t, word + min(n, 1)
 
 
-@kernel
+@bare
 def place_block(codes, starts, fold, rules, lengths, ids, row_starts, places):
     """Offsets and words of the ids of texts, by their code points; rows without ids are passed over."""
     most = rules.max_chars + 1  # characters of a word: one too many is enough to know, as in `add_character`
