@@ -4,8 +4,12 @@
     index.add(vectors)
     ids, distances = index.search(queries, k=10, ef=64)
 
+The other systems of the field stand behind the same verbs: ann.NSW (NMSLIB's graph), ann.RPForest (Annoy's trees),
+ann.IVF and ann.IVFPQ (FAISS's lists and codes). `index.tune(0.95)` finds the setting of a search, `index.recall()`
+says what it finds.
+
 Reading order: distance, heap, visited, exact, then graph and hnsw (the algorithms), index (what every index shares),
-inputs, check, files.
+inputs, check, recall, files; nsw; kmeans, fitted, ivf, pq (fastscan: its SIMD form), ivfpq; rpforest.
 """
 
 from importlib import import_module
@@ -16,9 +20,24 @@ if TYPE_CHECKING:
     from .files import CorruptIndexError as CorruptIndexError
     from .files import load as load
     from .hnsw_index import HNSW as HNSW
+    from .ivf import IVF as IVF
+    from .ivfpq import IVFPQ as IVFPQ
+    from .nsw import NSW as NSW
+    from .recall import Recall as Recall
+    from .rpforest import RPForest as RPForest
 
-_HOME = {"Exact": "exact_index", "HNSW": "hnsw_index", "load": "files", "CorruptIndexError": "files"}
-__all__ = ["CorruptIndexError", "Exact", "HNSW", "load"]
+_HOME = {
+    "CorruptIndexError": "files",
+    "Exact": "exact_index",
+    "HNSW": "hnsw_index",
+    "IVF": "ivf",
+    "IVFPQ": "ivfpq",
+    "NSW": "nsw",
+    "RPForest": "rpforest",
+    "Recall": "recall",
+    "load": "files",
+}
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name):

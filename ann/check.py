@@ -1,11 +1,9 @@
-"""Is an index sound? Its structure, the reachability of its rows, and its recall against exact search."""
+"""Is an index sound? Its structure, and the reachability of its rows."""
 
 import numpy as np
 
 from ._jit import kernel
-from .exact import exact_search
 from .graph import ENTRY, neighborhood
-from .inputs import as_allowed, as_vectors
 
 
 def check(index):
@@ -32,6 +30,7 @@ def structure(index):
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         findings.append(f"vectors: row {finite.argmin()} is not finite")
+    findings += index._findings()
     if hasattr(index, "_graph"):
         findings += _levels(index) or (_links(index) if count else [])
     return findings
@@ -149,20 +148,3 @@ def reach(graph):
                 stack[size] = e
                 size += 1
     return reached
-
-
-def recall(index, queries, k, ef, allow, threads):
-    """Mean over queries of: results at most as far as the k-th true one, per true result. Ties count, whichever came.
-
-    Both searches measure with one kernel, so the comparison needs no tolerance. Without a row to find, recall is 1.
-    """
-    checked = as_vectors(queries, index.dim, index.metric, "queries")
-    allowed = index._live[: index._count] if allow is None else as_allowed(allow, index._ids[: index._count])
-    rows = np.flatnonzero(allowed)
-    true_k = min(k, len(rows))
-    if not len(checked) or not true_k:
-        return 1.0
-    found = index.search(queries, k, ef, allow, threads)[1]
-    index._normalize(checked)
-    truth = exact_search(index._metric, checked, index._vectors, index._ids, rows, true_k, threads)[1]
-    return float((found[:, :true_k] <= truth[:, -1:]).mean())

@@ -18,12 +18,15 @@ import os
 import secrets
 import zlib
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 
 from .graph import COUNT, LAST_ID, LINE, LIVE, aligned_empty
-from .inputs import MAX_ID
+from .inputs import MAX_ID, positive_int
+from .recall import Recall
 
+CLASSES = ("Exact", "HNSW", "IVF", "IVFPQ", "NSW", "RPForest")
 FORMAT, VERSION = "minibert-ann", "1"
 MAX_HEADER = 1 << 24
 DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
@@ -176,7 +179,16 @@ def save(index, path):
         raise ValueError("metadata: expected a dictionary of strings")
     count = index._count
     tables = {"vectors": index._vectors[:count], **index._tables(), "ids": index._ids[:count]}
-    facts = {"dim": index.dim, "metric": index.metric, "count": count, "next_id": index._next_id, **index._facts()}
+    facts = {
+        "dim": index.dim,
+        "metric": index.metric,
+        "count": count,
+        "next_id": index._next_id,
+        "effort": index.effort,
+    }
+    if index.certificate is not None:
+        facts["certificate"] = json.dumps(index.certificate.facts())
+    facts |= index._facts()
     about = {"format": FORMAT, "format_version": VERSION, "class": type(index).__name__, "user": json.dumps(user)}
     write_tables(path, tables, {**{name: str(value) for name, value in facts.items()}, **about})
 
@@ -188,14 +200,11 @@ def load(path, mmap=False):
     Raises  CorruptIndexError: not an index, damaged, or of an unknown version; names the file and the reason
     """
     from .check import structure
-    from .exact_index import Exact
-    from .hnsw_index import HNSW
 
     tables, facts = read_tables(path, mmap)
-    classes = {"Exact": Exact, "HNSW": HNSW}
     try:
-        _require(facts["class"] in classes, f"class {facts['class']!r} is unknown")
-        index = classes[facts["class"]]._from_facts(facts)
+        _require(facts["class"] in CLASSES, f"class {facts['class']!r} is unknown")
+        index = getattr(import_module("ann"), facts["class"])._from_facts(facts)
         _restore(index, tables, facts)
         findings = structure(index)
         _require(not findings, "; ".join(findings[:3]))
@@ -214,3 +223,7 @@ def _restore(index, tables, facts):
     index._state[[COUNT, LIVE, LAST_ID]] = count, index._live.sum(), next_id - 1
     index._restore(tables)
     index.metadata = json.loads(facts["user"])
+    if "effort" in facts:  # files from before there was a certificate have neither
+        index.effort = positive_int(int(facts["effort"]), "effort")
+    if "certificate" in facts:
+        index.certificate = Recall(**json.loads(facts["certificate"]))

@@ -34,6 +34,7 @@ class Index:
     """
 
     knob, effort = "ef", 64
+    certificate = None  # what recall or tune measured last
 
     def __init__(self, dim, metric="cosine"):
         self.dim = positive_int(dim, "dim")
@@ -56,7 +57,9 @@ class Index:
         return self._live_count
 
     def __repr__(self):
-        return f"<ann.{type(self).__name__} of {len(self)} vectors, dim {self.dim}, {self.metric}>"
+        known = f", recall@{self.certificate.k} {self.certificate!r}" if self.certificate is not None else ""
+        size = f"{len(self)} vectors, dim {self.dim}, {self.metric}"
+        return f"<ann.{type(self).__name__} of {size}, {self.knob} {self.effort}{known}>"
 
     @property
     def ids(self):
@@ -188,17 +191,54 @@ class Index:
             self._search(queries, ids, distances, effort, allowed, threads)
         return ids, distances
 
-    def recall(self, queries, k=10, ef=64, allow=None, threads=1):
-        """Share of the true k nearest rows that `search` finds; a row as near as the k-th true one counts."""
-        from .check import recall
+    # ---- certificate -------------------------------------------------------------------------------------------------
 
-        return recall(self, queries, k, ef, allow, threads)
+    def recall(self, queries=None, k=10, ef=None, allow=None, threads=1, sample=1000):
+        """Share of the true k nearest rows that `search` finds: a number with .low and .high, 95 % sure (recall.py).
+
+        queries   by default `sample` of the index's own rows, each looking for its neighbours other than itself
+        """
+        return self._certify(queries, k, ef, allow, threads, sample)
+
+    def _certify(self, queries, k, effort, allow, threads, sample):
+        """recall, under any name of the setting; the result is kept as `certificate`."""
+        from .recall import Question
+
+        effort = positive_int(self.effort if effort is None else effort, self.knob)
+        self.certificate = Question(self, queries, k, allow, threads, sample).recall(effort)
+        return self.certificate
+
+    def tune(self, target_recall, k=10, queries=None, allow=None, threads=1, sample=1000):
+        """Set `effort` to the least at which recall@k is, 95 % sure, at least the target; returns that recall.
+
+        Searches that name no setting use it from then on, and the file keeps it with the certificate.
+
+        Raises  ValueError: no setting reaches the target, or too few queries to be sure
+        """
+        from .recall import Question, tune
+
+        question = Question(self, queries, k, allow, threads, sample)
+        least = min(1 if self.knob == "nprobe" else question.k, self._most_effort)
+        self.certificate = tune(question, target_recall, least, self._most_effort)
+        self.effort = self.certificate.effort
+        return self.certificate
+
+    @property
+    def _most_effort(self):
+        """A setting at which a search cannot do more."""
+        return max(1, self._count)
+
+    # ---- files -------------------------------------------------------------------------------------------------------
 
     def check(self):
         """Everything found wrong with the index, one sentence each; an empty list for a sound one."""
         from .check import check
 
         return check(self)
+
+    def _findings(self):
+        """What is wrong with the part of the structure that only this class has."""
+        return []
 
     def save(self, path):
         """Write the index to a file; a failed save leaves the file that was there. Format: files.py."""

@@ -6,13 +6,13 @@ import stat
 
 import numpy as np
 import pytest
+from ann_classes import every
+from ann_classes import small as fresh
 from safetensors.numpy import load_file
 
 import ann
 from ann.files import atomic_write, read_tables, write_tables
 from helpers import run_python
-
-both = pytest.mark.parametrize("make", [ann.Exact, ann.HNSW])
 
 
 def gaussian(seed, n, dim):
@@ -21,7 +21,9 @@ def gaussian(seed, n, dim):
 
 def small(make=ann.HNSW, n=12, dim=3, **options):
     """An index with upper layers, a copy, a removed row and a replaced one."""
-    index = make(dim, "l2", **({"M": 2, "ef_construction": 5, "seed": 1, **options} if make is ann.HNSW else {}))
+    own = {ann.HNSW: {"M": 2, "ef_construction": 5, "seed": 1}, ann.IVFPQ: {"lists": 2, "M": 2 * -(-dim // 4)}}
+    index = fresh(make, dim, "l2", **{**own.get(make, {}), **options})
+    index.fit_from = 5
     x = gaussian(0, n, dim)
     x[5] = x[4]
     index.add(x)
@@ -37,16 +39,17 @@ def answers(index):
 
 
 @pytest.mark.kernels
-@both
+@every
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("n", [0, 12])
 def test_files_load_inverts_save(make, mmap, n, tmp_path):
     """A loaded index answers alike, saves to the same bytes, and goes on as the saved one would."""
-    index = small(make) if n else make(3)
+    index = small(make) if n else fresh(make, 3)
     index.save(tmp_path / "a")
     loaded = ann.load(tmp_path / "a", mmap=mmap)
     assert type(loaded) is make and loaded.metric == index.metric and loaded.check() == []
     assert answers(loaded) == answers(index)
+    loaded.fit_from = index.fit_from
     loaded.save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     for each, name in ((index, "c"), (loaded, "d")):
@@ -85,13 +88,14 @@ def test_files_are_safetensors(tmp_path):
     assert facts["class"] == "HNSW" and facts["M"] == "2" and facts["metric"] == "l2" and facts["count"] == "13"
 
 
-def test_files_flipped_bytes_are_refused(tmp_path):
-    """Every byte of the file, with one bit flipped: CorruptIndexError naming the file."""
+@every
+def test_files_flipped_bytes_are_refused(make, tmp_path):
+    """500 bytes of each file (3,000 in all), with one bit flipped: CorruptIndexError naming the file."""
     path = tmp_path / "a"
-    small(n=6, dim=1).save(path)
+    small(make, n=6, dim=1, **{"trees": 1} if make is ann.RPForest else {}).save(path)
     raw = bytearray(path.read_bytes())
     rng = np.random.default_rng(0)
-    for position in range(len(raw)):
+    for position in rng.permutation(len(raw))[:500].tolist():
         bit = 1 << int(rng.integers(8))
         raw[position] ^= bit
         path.write_bytes(raw)
@@ -100,12 +104,13 @@ def test_files_flipped_bytes_are_refused(tmp_path):
         raw[position] ^= bit
 
 
-def test_files_truncations_are_refused(tmp_path):
-    """Cut anywhere, or with bytes behind the end: CorruptIndexError."""
+@every
+def test_files_truncations_are_refused(make, tmp_path):
+    """Cut in 100 places a file, or with bytes behind the end: CorruptIndexError."""
     path = tmp_path / "a"
-    small(n=6, dim=1).save(path)
+    small(make, n=6, dim=1).save(path)
     raw = path.read_bytes()
-    for size in [*range(0, len(raw), 5), len(raw) - 1]:
+    for size in [*range(0, len(raw), 1 + len(raw) // 100), len(raw) - 1]:
         path.write_bytes(raw[:size])
         with pytest.raises(ann.CorruptIndexError):
             ann.load(path)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from ann_classes import FIT_FROM, every, everything, small
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -13,8 +14,6 @@ import ann
 from helpers import interpreted
 
 pytestmark = pytest.mark.kernels
-CLASSES = [ann.Exact, ann.HNSW]
-both = pytest.mark.parametrize("make", CLASSES)
 
 
 def gaussian(seed, n, dim):
@@ -48,13 +47,13 @@ FORMS = {
 }
 
 
-@both
+@every
 @pytest.mark.parametrize("form", FORMS)
 def test_index_takes_any_real_array(make, form, tmp_path):
     """Every form of the same numbers gives the same answers, and the caller's array stays as it was."""
     x = np.random.default_rng(0).integers(0 if form == "uint64" else -9, 9, (30, 6)).astype(np.float32)
     given = FORMS[form](x, tmp_path)
-    plain, other = make(6), make(6)
+    plain, other = small(make, 6), small(make, 6)
     plain.add(x)
     other.add(given)
     expected, got = plain.search(x, 3), other.search(given, 3)
@@ -83,7 +82,7 @@ BAD_ROWS = {
 }
 
 
-@both
+@every
 @pytest.mark.parametrize("message", BAD_ROWS)
 def test_index_refuses_bad_rows(make, message):
     """Rows and queries that cannot be right are refused with their place, and the index stays as it was."""
@@ -95,7 +94,7 @@ def test_index_refuses_bad_rows(make, message):
     assert len(index) == 4 and index.check() == []
 
 
-@both
+@every
 def test_index_refuses_rows_that_overflow(make):
     """Under l2 and ip, a row so long that distances pass float32 is refused; under cosine it is normalized."""
     x = with_value(1e19)
@@ -119,7 +118,7 @@ BAD_IDS = {
 }
 
 
-@both
+@every
 @pytest.mark.parametrize("message", BAD_IDS)
 def test_index_refuses_bad_ids(make, message):
     """Ids that cannot be right are refused, and nothing has been added."""
@@ -129,7 +128,7 @@ def test_index_refuses_bad_ids(make, message):
     assert len(index) == 0
 
 
-@both
+@every
 def test_index_ids_run_out(make):
     """The largest id is 2^63 - 1; after it, default ids are refused rather than wrapped."""
     index = make(2)
@@ -139,7 +138,7 @@ def test_index_ids_run_out(make):
     assert index.search([[1, 0]], 1)[0] == [[2**63 - 1]]
 
 
-@both
+@every
 def test_remove_refuses_unknown_ids(make):
     """An unknown id is named with its place, and nothing is removed; so is one given twice."""
     index = make(2)
@@ -151,12 +150,13 @@ def test_remove_refuses_unknown_ids(make):
     assert index.ids.tolist() == [0, 1]
 
 
-@both
-@pytest.mark.parametrize("name, value", [("k", 0), ("k", -1), ("k", 2.0), ("ef", 0), ("threads", 0), ("k", True)])
+@every
+@pytest.mark.parametrize("name, value", [("k", 0), ("k", -1), ("k", 2.0), ("knob", 0), ("threads", 0), ("k", True)])
 def test_search_refuses_bad_numbers(make, name, value):
-    """k, ef and threads are integers from 1 on."""
+    """k, ef (nprobe, search_k) and threads are integers from 1 on."""
     index = make(2)
     index.add(np.eye(2))
+    name = index.knob if name == "knob" else name
     with pytest.raises(ValueError, match=f"{name}: expected an integer ≥ 1"):
         index.search(np.eye(2), **{name: value})
 
@@ -168,13 +168,13 @@ def test_settings_are_checked():
             ann.HNSW(**{"dim": 4, **wrong})
 
 
-@both
+@every
 def test_search_pads(make):
     """k > n, an empty index, no queries, and ef < k: always (Q, k), with -1 and inf where no row is left."""
     index = make(3)
     for rows in (0, 2):
         index.add(gaussian(0, rows, 3))
-        ids, distances = index.search(gaussian(1, 4, 3), k=5, ef=1)
+        ids, distances = index.search(gaussian(1, 4, 3), k=5, **{index.knob: 1})
         assert (ids[:, :rows] >= 0).all() and (ids[:, rows:] == -1).all()
         assert np.isfinite(distances[:, :rows]).all() and np.isposinf(distances[:, rows:]).all()
     assert index.search(np.empty((0, 3)), 5)[0].shape == index.search([], 5)[1].shape == (0, 5)
@@ -182,7 +182,7 @@ def test_search_pads(make):
     assert len(index) == 2
 
 
-@both
+@every
 def test_zero_vectors_under_cosine(make):
     """A zero vector is at distance 1 from everything, itself included, as a row and as a query."""
     index = make(3)
@@ -192,7 +192,7 @@ def test_zero_vectors_under_cosine(make):
     assert ids.tolist() == [[0, 1, 2, 3], [1, 0, 2, 3]]
 
 
-@both
+@every
 def test_allow_is_checked(make):
     """A mask must fit index.ids; ids that the index has not allow nothing; an empty list allows no row."""
     index = make(3)
@@ -207,7 +207,7 @@ def test_allow_is_checked(make):
     assert sorted(index.search(gaussian(1, 1, 3), 3, allow=[4, 5, 8])[0][0].tolist()) == [-1, 5, 8]
 
 
-@both
+@every
 def test_equal_distances_are_ordered_by_id(make):
     """Among rows at one distance the smaller id comes first, whatever the order of adding."""
     index = make(2, "l2")
@@ -215,7 +215,7 @@ def test_equal_distances_are_ordered_by_id(make):
     assert index.search([[0, 0]], 5)[0].tolist() == [[1, 3, 4, 5, 9]]
 
 
-@both
+@every
 def test_add_returns_ids_and_upserts(make):
     """Default ids follow the largest ever used; an id given again has its new vector only."""
     index = make(2, "l2")
@@ -251,18 +251,19 @@ def test_kernel_without_a_cache_folder_warns(monkeypatch):
 
 
 class AnyCalls(RuleBasedStateMachine):
-    """HNSW against a dictionary and exact search, under any sequence of calls."""
+    """An index against a dictionary and exact search, under any sequence of calls."""
 
     vector = st.tuples(*[st.integers(-3, 3)] * 3)
     ids = st.lists(st.integers(0, 25), unique=True, max_size=12)
 
-    @initialize(metric=st.sampled_from(["l2", "ip"]), M=st.integers(2, 4), walk=st.booleans())
-    def start(self, metric, M, walk):
-        self.index, self.rows = ann.HNSW(3, metric, M=M, ef_construction=10), {}
+    @initialize(metric=st.sampled_from(["l2", "ip"]), walk=st.booleans())
+    def start(self, metric, walk):
+        self.index, self.rows = small(self.make, 3, metric), {}
         self.walk = walk
         self.choose()
 
     def choose(self):
+        self.index.fit_from = FIT_FROM
         if self.walk:
             self.index._better_exact = lambda allowed, ef: False
 
@@ -296,8 +297,12 @@ class AnyCalls(RuleBasedStateMachine):
     def search(self, query, k, allow):
         exact = ann.Exact(3, self.index.metric)
         exact.add(np.reshape(list(self.rows.values()), (len(self.rows), 3)), list(self.rows))
-        got, expected = (each.search([query], k, ef=500, allow=allow) for each in (self.index, exact))
+        got, expected = (each.search([query], k, allow=allow, **everything(each)) for each in (self.index, exact))
         assert np.array_equal(got[0], expected[0]) and np.array_equal(got[1], expected[1])
+
+    @rule(k=st.integers(1, 9))
+    def recall(self, k):
+        assert self.index.recall(None, k, 10_000) == 1.0
 
     @invariant()
     def sound(self):
@@ -306,10 +311,11 @@ class AnyCalls(RuleBasedStateMachine):
             assert self.index.check() == []
 
 
-def test_any_calls(tmp_path):
+@every
+def test_any_calls(make, tmp_path):
     """Adds, upserts, removals, compact, save and load in any order: the ids, the answers and check() stay right."""
     from hypothesis.stateful import run_state_machine_as_test
 
-    AnyCalls.folder = tmp_path
-    examples = 5 if interpreted() else 40
+    AnyCalls.folder, AnyCalls.make = tmp_path, make
+    examples = 3 if interpreted() else 25
     run_state_machine_as_test(AnyCalls, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))
