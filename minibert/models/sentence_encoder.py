@@ -25,7 +25,7 @@ from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, infer_sentences
 from tokenizers.tokenizer import check_texts
-from tokenizers.truncation import report_truncated
+from tokenizers.truncation import ON_TRUNCATE, check_choice, report_truncated
 
 PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}  # names a side's prompt may have
 TOKENS_A_PASS = 1024
@@ -148,6 +148,7 @@ class SentenceEncoder(SavedModel):
         Shapes   n texts → W ≥ n sequences, owners (W,) ascending, truncated (n,) bool; W > n only in windows
         """
         texts = check_texts(texts, "texts")
+        check_choice("on_truncate", on_truncate, ON_TRUNCATE)
         if prompt:
             texts = [prompt + text for text in texts]
         longest, windows = self.config.max_length, on_truncate == "window"
