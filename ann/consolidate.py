@@ -6,7 +6,7 @@ A removed row stays for a while as a way-mark. When more than an eighth are such
         candidates ← p's other neighbours, and the neighbours of the removed ones
         p's links  ← select-neighbors-heuristic(p, candidates, M_max)
 
-and then the tree: a row whose parent is gone gets a new one, the first of its links that is in the tree and has a place.
+and then the tree: a row whose parent is gone gets a new one, the first of its links that is in it and has room.
 
 Source   Singh et al. 2021, FreshDiskANN (arXiv:2105.09613), Algorithm 4, "delete consolidation"
 Differs  their graph may fall apart; here the spanning tree (hnsw.py) is mended too, so every row stays reachable.

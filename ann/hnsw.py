@@ -67,7 +67,7 @@ class Parameters(NamedTuple):
 def find_neighbors(graph, parameters, rows, W, sizes, originals, visited):
     """Part 1, for any share of a batch: choose each row's neighbours on all its layers, and look for a copy of it.
 
-    Out      W (B, ef_construction), sizes (B,): what the walk on layer 0 found; originals (B,): a row equal to this, or -1
+    Out      W (B, ef_construction), sizes (B,): what the walk on layer 0 found; originals (B,): an equal row, or -1
     Shapes   rows (B,)
     """
     entry_point = graph.state[ENTRY]
@@ -144,7 +144,7 @@ def hang(graph, q, original):
 
 @kernel
 def link_back(graph, parameters, rows, part, parts):
-    """Part 3: add the new rows to their neighbours' lists. Thread `part` of `parts` writes the lists of its own rows."""
+    """Part 3: add the new rows to their neighbours' lists; thread `part` of `parts` writes those of its own rows."""
     for b in range(rows.shape[0]):
         q = rows[b]
         for layer in range(graph.levels[q], -1, -1):
@@ -474,7 +474,7 @@ def extend_candidates(graph, q, W, size, layer, visited):
 
 @kernel
 def descend(graph, queries, q, level, W, visited):
-    """The entry point for a layer, into W: W ← ep;  for l_c = L … level+1: W ← search-layer(q, W, ef = 1). Returns 1."""
+    """Put the entry point for a layer into W; returns 1. For l_c = L … level+1: W ← search-layer(q, W, ef = 1)"""
     entry_point = graph.state[ENTRY]
     W[0] = key(distance(graph.walk, queries, q, graph.points, entry_point), entry_point)
     size = 1

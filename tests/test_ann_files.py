@@ -156,7 +156,7 @@ DAMAGES = {
     "row 3 and its parent are not linked": lambda t: t["parent"].__setitem__(3, 7),
     "do not lead to one root": lambda t: t["parent"].__setitem__(0, 1),
     "is not a linked row": lambda t: t["parent"].__setitem__(1, 5),
-    "vacant row is live": lambda t: t["parent"].__setitem__(np.flatnonzero(t["parent"] == -1), -2),
+    "vacant row is live": lambda t: (t["copies"].fill(-1), t["parent"].__setitem__(t["parent"] == -1, -2)),
     "row of a lower level": lambda t: t["upper"].__setitem__((0, 0), int(np.flatnonzero(t["levels"] == 0)[0])),
     "do not follow from the levels": lambda t: t["upper_start"].__setitem__(0, 5),
     "has level -1": lambda t: t["levels"].__setitem__(0, -1),
