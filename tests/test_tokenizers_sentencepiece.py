@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from helpers import assert_batch_equals_plain
 from oracles import bpe as bpe_oracle
 from oracles import unigram as unigram_oracle
 from strategies import unicode_texts
@@ -187,6 +188,65 @@ def test_decoding_broken_bytes_and_unknown_pieces():
         with pytest.raises(ValueError, match=r"ids\[1\]"):
             tok.decode([2, bad])
     assert len(tok.decode([byte[0xFF]] * 300_000)) == 300_000
+
+
+SOME = {
+    "▁": -2.0,
+    "a": -3.0,
+    "b": -3.25,
+    "▁a": -2.5,
+    "ab": -4.0,
+    "▁▁": -5.0,
+    "1": -4.5,
+    "fi": -3.5,
+    "i": -6.0,
+    "f": -6.5,
+}
+CROSSING = {"a▁": -1.0, "a▁b": -1.5}  # words cannot be looked at alone
+KINDS = st.sampled_from([Unigram, SentencePieceBPE])
+
+
+@pytest.mark.kernels
+@given(KINDS, scored_pieces("ab▁"), st.lists(st.text("abc ▁", max_size=12), max_size=4), *[st.booleans()] * 5)
+def test_sentencepiece_kernel_equals_the_plain_form(kind, scores, texts, fallback, dummy, collapse, suffix, escape):
+    """Ids, offsets and words for any pieces and options, twice, so that cuts are remembered."""
+    normalizer = SentencePieceNormalizer(b"", dummy, collapse, escape, suffix)
+    assert_batch_equals_plain(SentencePiece(model_of(kind, scores, byte_fallback=fallback), normalizer), texts)
+
+
+@pytest.mark.kernels
+@given(KINDS, st.lists(unicode_texts(), max_size=3), *[st.booleans()] * 4)
+def test_sentencepiece_kernel_equals_the_plain_form_on_unicode(kind, texts, fallback, collapse, crossing, kept):
+    """A character map, user-defined pieces, pieces across blanks, lone surrogates."""
+    more = [("ﬁ", 0.0, USER_DEFINED), ("b b", 0.0, USER_DEFINED), ("b▁b", 0.0, USER_DEFINED)] if kept else []
+    model = model_of(kind, {**SOME, **(CROSSING if crossing else {})}, more, fallback)
+    user_defined = tuple(model.of_kind(USER_DEFINED))
+    normalizer = SentencePieceNormalizer(REWRITING, True, collapse, user_defined=user_defined)
+    texts += ["a b b ﬁ b\ufb01b  ab", " ".join(texts)]
+    assert_batch_equals_plain(SentencePiece(model, normalizer), texts)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", [Unigram, SentencePieceBPE])
+def test_sentencepiece_kernel_forgets_and_grows(kind, monkeypatch):
+    """Caches of two records; texts that become longer than the room for them; several threads, the same ids."""
+    for name, value in {"SHORT_RECORDS": 2, "LONG_RECORDS": 2, "BLOCK": 50}.items():
+        monkeypatch.setattr(f"tokenizers.engine.{name}", value)
+    long_map = compile_rules({"…": "ab" * 40, "\x01": ""})
+    tok = SentencePiece(model_of(kind, SOME, byte_fallback=True), SentencePieceNormalizer(long_map))
+    texts = ["a ab …… 中中", "", "ab ab  a\x01 \x01", "x" * 60 + " " + "ab" * 40, "…"] * 3
+    assert_batch_equals_plain(tok, texts)
+    assert (tok.encode_batch(texts, threads=3).ids == tok.encode_batch(texts).ids).all()
+
+
+@pytest.mark.kernels
+def test_unigram_kernel_keeps_ties_of_rounded_sums():
+    """Cuts that tie but for rounding, after sums of every size, beyond the one where they begin anew."""
+    scores = {"▁": -0.1, "b": -7.3, "bb": -14.6, "bbb": -21.9, "c": -99.7, "▁c": -99.9}
+    tok = SentencePiece(model_of(Unigram, scores), SentencePieceNormalizer())
+    text = " ".join("b" * (3 + i % 5) + " c" * (i % 4) for i in range(900))
+    assert sum(scores["c"] for c in text if c == "c") < -100_000
+    assert_batch_equals_plain(tok, [text, text[::-1]])
 
 
 BAD_PIECES = {

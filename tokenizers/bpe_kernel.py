@@ -47,16 +47,17 @@ class Tokens(NamedTuple):
     left      (V,) int32, right (V,) int32: what that merge joins
     data      (N,) uint8, starts (V+1,) int64: the tokens' bytes
     trie      Trie of the tokens that a piece may be cut into, and, with ignore_merges, of all that it may be
-    in_order  every rank is above the ranks of what it joins, so merges happen in the order of their ranks
+    symbols   (N,) int32: the ids that a token's merging begins with, from its start on; then -1
+    in_order  (V,) bool: the token's own merges happen in the order of their ranks
     """
 
     rank: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    data: np.ndarray
     starts: np.ndarray
     trie: tuple
-    in_order: bool
+    symbols: np.ndarray
+    in_order: np.ndarray
 
 
 class Scratch(NamedTuple):
@@ -97,27 +98,25 @@ def merge_ids(merges, scratch, n):
 
 
 @bare
-def derive(merges, byte_ids, scratch, data, starts, ids, rank, left, right):
-    """How each token comes of its own bytes: rank, left, right."""
-    for t in range(len(ids)):
-        n = starts[t + 1] - starts[t]
-        for i in range(n):
-            scratch.ids[i] = byte_ids[data[starts[t] + i]]
-        if n == 1:
-            rank[ids[t]] = -1
-        elif merge_ids(merges, scratch, n) == 1 and scratch.ids[0] == ids[t]:
-            left[ids[t]], right[ids[t]], rank[ids[t]] = scratch.last[0], scratch.last[1], scratch.last[2]
+def derive(merges, symbols, scratch, starts, rank, left, right):
+    """How each token comes of its own symbols: rank, left, right."""
+    for t in range(len(rank)):
+        n = put_symbols(symbols, starts, scratch, 0, t)
+        if n == 1 and scratch.ids[0] == t:
+            rank[t] = -1
+        elif n > 1 and merge_ids(merges, scratch, n) == 1 and scratch.ids[0] == t:
+            left[t], right[t], rank[t] = scratch.last[0], scratch.last[1], scratch.last[2]
 
 
 @inlined
-def stays(merges, tokens, byte_ids, scratch, a, b):
+def stays(merges, tokens, scratch, a, b):
     """Whether the bytes of the tokens a b are cut into just a and b.
 
     Backwards in time: a and b are taken apart, the later merge first, and at no time may the two symbols that face
     each other have been a merge that came before those that took them.
     """
-    if not tokens.in_order:
-        return stays_merged(merges, tokens, byte_ids, scratch, a, b)
+    if not (tokens.in_order[a] and tokens.in_order[b]):
+        return stays_merged(merges, tokens, scratch, a, b)
     rank_a, rank_b = NEVER, NEVER  # when a and b were taken by the merge undone before
     while True:
         rank = (merges.slots[find_pair(merges.slots, a, b)] & CODE_MASK) - 1
@@ -133,18 +132,20 @@ def stays(merges, tokens, byte_ids, scratch, a, b):
 
 
 @bare
-def stays_merged(merges, tokens, byte_ids, scratch, a, b):
+def stays_merged(merges, tokens, scratch, a, b):
     """The same by merging."""
-    n = put_bytes(tokens, byte_ids, scratch, 0, a)
-    n = put_bytes(tokens, byte_ids, scratch, n, b)
+    n = put_symbols(tokens.symbols, tokens.starts, scratch, 0, a)
+    n = put_symbols(tokens.symbols, tokens.starts, scratch, n, b)
     return merge_ids(merges, scratch, n) == 2 and scratch.ids[0] == a and scratch.ids[1] == b
 
 
 @bare
-def put_bytes(tokens, byte_ids, scratch, n, token):
-    """Put the ids of a token's bytes after the n ids in scratch; returns their number."""
-    for i in range(tokens.starts[token], tokens.starts[token + 1]):
-        scratch.ids[n] = byte_ids[tokens.data[i]]
+def put_symbols(symbols, starts, scratch, n, token):
+    """Put a token's symbols after the n ids in scratch; returns their number."""
+    for i in range(starts[token], starts[token + 1]):
+        if symbols[i] < 0:
+            break
+        scratch.ids[n] = symbols[i]
         n += 1
     return n
 
@@ -164,7 +165,7 @@ def longest_token(trie, data, i, stop):
 
 
 @bare
-def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
+def cut_piece(data, start, stop, merges, tokens, scratch, out, at):
     """`BPE.merge` of data[start:stop]; returns where its ids end."""
     token, first, i = longest_token(tokens.trie, data, start, stop), at, start
     if tokens.starts[token + 1] - tokens.starts[token] == stop - start:
@@ -176,7 +177,7 @@ def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
         while token >= 0:
             end = i + int(tokens.starts[token + 1] - tokens.starts[token])
             if tokens.rank[token] < NEVER and not scratch.dead[end - start]:
-                if at == first or stays(merges, tokens, byte_ids, scratch, int(out[at - 1]), token):
+                if at == first or stays(merges, tokens, scratch, int(out[at - 1]), token):
                     break
             token = int(tokens.trie.shorter[token])
         if token >= 0:
@@ -195,7 +196,7 @@ def cut_piece(data, start, stop, merges, tokens, byte_ids, scratch, out, at):
 
 
 @bare
-def segment_block(data, starts, pattern, kinds, merges, tokens, byte_ids, cache, scratch, out, row_ends):
+def segment_block(data, starts, pattern, kinds, merges, tokens, cache, scratch, out, row_ends):
     """Ids of the texts data[starts[b]:starts[b + 1]]; returns their number."""
     at = 0
     for b in range(len(starts) - 1):
@@ -204,14 +205,14 @@ def segment_block(data, starts, pattern, kinds, merges, tokens, byte_ids, cache,
             start, i = i, int(piece_end(pattern, kinds, data, i, stop))
             n = i - start
             if n > LONGEST_CACHED:
-                at = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
+                at = cut_piece(data, start, i, merges, tokens, scratch, out, at)
                 continue
             if n < 8 * SHORT_KEY:
                 end, record = recall(cache.short, SHORT_KEY, data, start, n, out, at)
             else:
                 end, record = recall(cache.long, LONG_KEY, data, start, n, out, at)
             if end < 0:
-                end = cut_piece(data, start, i, merges, tokens, byte_ids, scratch, out, at)
+                end = cut_piece(data, start, i, merges, tokens, scratch, out, at)
                 if n < 8 * SHORT_KEY:
                     remember(cache.short, SHORT_KEY, record, data, start, n, out, at, end)
                 else:
@@ -246,7 +247,6 @@ class BPEEngine(Engine):
     def __init__(self, pretokenizer, model):
         super().__init__()
         self.pattern, self.kinds = PATTERN_NUMBERS[pretokenizer.pattern], kind_table()
-        self.byte_ids = np.array(model.byte_ids, np.int32)
         spelled = {i: data for data, i in self._spelled(model).items()}
         longest = max(map(len, spelled.values()))
         if longest > LONGEST_TOKEN:
@@ -256,13 +256,13 @@ class BPEEngine(Engine):
         data, starts = byte_array([spelled.get(i, b"") for i in range(size)])
         rank, left, right = np.full(size, NEVER, np.int32), *np.zeros((2, size), np.int32)
         every = self._merges(*self._columns(model.pairs))
-        derive(every, self.byte_ids, self.scratch, data, starts, np.arange(size), rank, left, right)
+        symbols = np.array(model.byte_ids, np.int32)[data]
+        derive(every, symbols, self.scratch, starts, rank, left, right)
         # of all merges that spell one token only the one that makes it of its own bytes can ever happen
         made = np.flatnonzero((rank >= 0) & (rank < NEVER))
         self.merges = self._merges(left[made], right[made], rank[made], made)
-        in_order = bool(np.all(rank[made] > np.maximum(rank[left[made]], rank[right[made]])))
         kept = {data: i for i, data in spelled.items() if model.ignore_merges or rank[i] < NEVER}
-        self.tokens = Tokens(rank, left, right, data, starts, build_trie(kept), in_order)
+        self.tokens = Tokens(rank, left, right, starts, build_trie(kept), symbols, orderly(rank, left, right))
 
     @staticmethod
     def _columns(pairs):
@@ -291,7 +291,7 @@ class BPEEngine(Engine):
         out, row_ends = workspace.output(len(data) + SPILL), np.zeros(len(starts) - 1, np.int64)
         longest = int(np.diff(starts).max(initial=0))
         scratch = Scratch(np.empty_like(self.scratch.ids), np.empty(3, np.int32), np.zeros(longest + 1, bool))
-        tables = self.pattern, self.kinds, self.merges, self.tokens, self.byte_ids, workspace.cache
+        tables = self.pattern, self.kinds, self.merges, self.tokens, workspace.cache
         total = segment_block(data, starts, *tables, scratch, out, row_ends)
         return out[:total].copy(), np.diff(row_ends, prepend=0), np.zeros(len(starts) - 1, bool)
 
@@ -300,3 +300,15 @@ class BPEEngine(Engine):
         tables = self.pattern, self.kinds, self.tokens.starts
         place_block(*encoded(texts), *tables, ids, starts, offsets, word_ids)
         return offsets, word_ids
+
+
+def orderly(rank, left, right):
+    """(V,) bool: each merge that makes a token, and what it joins, comes after those before it."""
+    made = (rank >= 0) & (rank < NEVER)
+    alone = ~made | (rank > np.maximum(rank[left], rank[right]))
+    result = alone
+    while True:
+        both = alone & (~made | (result[left] & result[right]))
+        if np.array_equal(both, result):
+            return result
+        result = both

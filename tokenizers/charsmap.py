@@ -30,7 +30,7 @@ class Charsmap:
         size = struct.unpack("<I", blob[:4])[0] if len(blob) > 4 else 0
         if size < 1024 or size % 1024 or size >= len(blob) - 4:
             raise ValueError(f"charsmap of {len(blob)} bytes: expected a trie of a multiple of 1024, got {size}")
-        units = np.frombuffer(blob, "<u4", size // 4, 4)
+        units = self.units = np.frombuffer(blob, "<u4", size // 4, 4).astype(np.uint32)
         self.strings = blob[4 + size :]
         if self.strings[-1] != 0:
             raise ValueError("charsmap: the last string has no end")
@@ -50,14 +50,21 @@ class Charsmap:
         node, found = 0, None
         for end in range(at + 1, len(text) + 1):
             for byte in text[end - 1].encode():
-                node = int(self.bases[node]) ^ byte
-                if self.labels[node] != byte:
+                node = self.child(node, byte)
+                if not node:
                     return found
             if self.has_value[node]:
-                found = end, self.string(int(self.values[self.bases[node]]))
+                found = end, self.string_of(node)
         return found
 
-    def string(self, at):
+    def child(self, node, byte):
+        """The node behind a byte, or 0: nothing leads to the root."""
+        node = int(self.bases[node]) ^ byte
+        return node if self.labels[node] == byte else 0
+
+    def string_of(self, node):
+        """What replaces the key that ends at a node."""
+        at = int(self.values[self.bases[node]])
         return self.strings[at : self.strings.index(0, at)].decode("utf-8", "replace")
 
 

@@ -11,8 +11,7 @@ from functools import cache, cached_property
 from . import unicode_tables
 from .normalize import ranges
 
-WORD, JOINERS = r"\w", (0x200C, 0x200D)  # word characters of the table that the library's expressions don't have
-FRACTIONS = "\xb2\xb3\xb9\xbc-\xbe"  # \w of the library's expressions has them, but not inside a class: [\w] lacks them
+JOINERS = "\u200c\u200d"  # word characters to Whitespace, not to other patterns
 CLASSES = {
     r"\p{L}": ("UPPER", "LOWER_CASE", "CASELESS"),
     r"\p{Lu}\p{Lt}": ("UPPER",),
@@ -95,9 +94,7 @@ def _class(pattern, name, negated, inside):
         if name != r"\s":
             raise ValueError(f"the pattern {pattern!r} negates {name} inside a class, which is not supported")
         return _spelled_ranges(_complement("WHITE_SPACE"))
-    if inside:
-        return members
-    return f"[{'^' * negated}{members}{FRACTIONS if name == WORD else ''}]"
+    return members if inside else f"[{'^' * negated}{members}]"
 
 
 def _complement(table):
@@ -109,7 +106,7 @@ def _complement(table):
 def _spelled(table):
     found = ranges(getattr(unicode_tables, table))
     if table == "WORD":
-        found = [r for r in found if r != JOINERS]
+        found = [r for r in found if r != (0x200C, 0x200D)]
     return _spelled_ranges(found)
 
 

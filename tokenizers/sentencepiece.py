@@ -10,7 +10,6 @@ import heapq
 from .encoding import Encoding
 from .normalize import REPLACEMENT
 from .pieces import BYTE, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
-from .segments import of_rows
 from .template import Template
 from .tokenizer import Tokenizer, check_texts
 
@@ -88,9 +87,9 @@ class SentencePieceBPE(Pieces):
 
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline: `segment(texts)`."""
-        from .sentencepiece_kernel import SentencePieceBPEEngine
+        from .sentencepiece_kernel import SentencePieceEngine
 
-        return SentencePieceBPEEngine(normalizer, pretokenizer, self)
+        return SentencePieceEngine(normalizer, self)
 
 
 class Whole:
@@ -140,9 +139,9 @@ class SentencePiece(Tokenizer):
                 word = tokens[-1][3] + 1 if tokens else 0
         return tokens
 
-    def segment_batch(self, texts, allowed_special=(), threads=1):
-        """Segments of a list of texts."""
-        return of_rows([self.segment(text, allowed_special) for text in texts])
+    def _prepare(self, texts):
+        """Nothing: the kernel normalizes."""
+        return {}
 
     def nbest(self, text, n, *, with_scores=False):
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).

@@ -134,9 +134,9 @@ class Unigram(Pieces):
 
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline: `segment(texts)`."""
-        from .unigram_kernel import UnigramEngine
+        from .sentencepiece_kernel import SentencePieceEngine
 
-        return UnigramEngine(normalizer, pretokenizer, self)
+        return SentencePieceEngine(normalizer, self)
 
 
 def _unlink(link):
