@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._jit import kernel
-from .graph import ENTRY, neighborhood
+from .graph import ENTRY, GONE, neighborhood
 
 
 def check(index):
@@ -46,8 +46,9 @@ def _levels(index):
         return [f"entry point {entry_point} is not a row"]
     if levels.min() < 0:
         return [f"row {levels.argmin()} has level {levels.min()}"]
-    top = np.where(_hanging(index), 0, levels)
-    if levels[entry_point] != top.max() or _hanging(index)[entry_point]:
+    linked = index._parent[:count] >= 0
+    top = np.where(linked, levels, -1)
+    if levels[entry_point] != top.max() or not linked[entry_point]:
         return [f"entry point {entry_point} has level {levels[entry_point]}, but row {top.argmax()} {top.max()}"]
     expected = np.where(levels > 0, np.cumsum(levels) - levels, -1)
     if levels.sum() != index._upper_count or not np.array_equal(expected, first):
@@ -67,40 +68,48 @@ def _links(index):
 
 
 def _hanging(index):
-    """Which rows are copies that hang on a chain: all without a parent, but the first row."""
-    hanging = index._parent[: index._count] == -1
-    hanging[:1] = False
-    return hanging
+    """Which rows are copies that hang on a chain: all without a parent."""
+    return index._parent[: index._count] == -1
 
 
 def _chains(index):
-    """Each hanging copy is on one chain of equal rows, which ends, and has no links of its own."""
+    """Each hanging copy is on one chain of equal rows, which starts at a linked row; vacant rows are on none."""
     count, following, hanging = index._count, index._copies[: index._count], _hanging(index)
-    rows = np.arange(count)
+    rows, linked = np.arange(count), index._parent[:count] >= 0
     has = following >= 0
     target = following[has]
     if (following < -1).any() or (target >= count).any() or not np.array_equal(np.sort(target), rows[hanging]):
         return ["the copies are not each on one chain"]
-    # a chain runs from a linked row up to the newest copy, then down: it cannot come back
-    if not np.where(hanging[has], target < rows[has], target > rows[has]).all():
-        return ["a chain of copies is out of order"]
+    start = rows.copy()
+    start[target] = rows[has]
+    for _ in range(count.bit_length()):
+        start = start[start]
+    if not linked[start[hanging]].all() or (index._parent[:count][has] == GONE).any():
+        return ["a chain of copies does not start at a linked row"]
     equal = (index._vectors[rows[has]] == index._vectors[target]).all(axis=1)
     if not equal.all():
         return [f"row {target[equal.argmin()]} is not a copy of row {rows[has][equal.argmin()]}"]
-    linked = (index._neighbors0[:count] >= 0) & (hanging[:, None] | hanging[index._neighbors0[:count]])
-    return [f"row {linked.any(axis=1).argmax()}: a copy on a chain is linked"] if linked.any() else []
+    neighbors = index._neighbors0[:count]
+    wrong = (neighbors >= 0) & ~(linked[:, None] & linked[neighbors])
+    return [f"row {wrong.any(axis=1).argmax()}: a copy on a chain or a vacant row is linked"] if wrong.any() else []
 
 
 def _tree(index):
-    """Every other row has an earlier row as its parent, and links lead both ways."""
-    hanging, parent = _hanging(index), index._parent[: index._count]
-    rows = np.flatnonzero(~hanging)[1:]
-    above = parent[rows]
-    wrong = (above < 0) | (above >= rows)
-    if parent[0] != -1 or wrong.any():
-        return [f"row {rows[wrong.argmax()] if wrong.any() else 0} has a wrong parent"]
-    down = (index._neighbors0[above] == rows[:, None]).any(axis=1)
-    up = (index._neighbors0[rows] == above[:, None]).any(axis=1)
+    """One row, the root, is its own parent; from every other the parents lead there, and links lead both ways."""
+    parent = index._parent[: index._count].astype(np.int64)
+    rows = np.flatnonzero(parent >= 0)
+    if (parent < GONE).any() or (parent >= index._count).any() or (parent[parent[rows]] < 0).any():
+        return ["a parent is not a linked row"]
+    if index._live[: index._count][parent == GONE].any():
+        return ["a vacant row is live"]
+    above = parent.copy()
+    for _ in range(index._count.bit_length()):  # each round doubles the steps that `above` goes up
+        above[rows] = above[above[rows]]
+    if len(np.unique(above[rows])) != 1:
+        return ["the parents do not lead to one root"]
+    rows = rows[parent[rows] != rows]
+    down = (index._neighbors0[parent[rows]] == rows[:, None]).any(axis=1)
+    up = (index._neighbors0[rows] == parent[rows][:, None]).any(axis=1)
     if not (down & up).all():
         return [f"row {rows[(down & up).argmin()]} and its parent are not linked both ways"]
     return []

@@ -1,4 +1,4 @@
-"""Distances between two float32 vectors; smaller is nearer.
+"""Distances between two float32 vectors, or two rows of codes (quantize.py); smaller is nearer.
 
     l2      sum_t (a_t - b_t)^2
     ip      1 - sum_t a_t b_t                           may be negative
@@ -6,15 +6,19 @@
 
 A zero vector has no direction: under cosine it stays zero, and so lies at distance 1 from everything, itself included.
 
-These are the only kernels with `fastmath`: LLVM may add the terms in any order, which is what lets it use SIMD
-registers. Whatever the order, the result differs from the formula by at most (D + 2) u sum_t |term_t|, plus 2u for
+Codes compare by integers, exactly: squared l2 for l2 and cosine, minus the inner product for ip, in their own unit.
+
+The float32 kernels are the only ones with `fastmath`: LLVM may add the terms in any order, which is what lets it use
+SIMD registers. Whatever the order, the result differs from the formula by at most (D + 2) u sum_t |term_t|, plus 2u for
 the subtraction from 1, with u = 2^-24 (Higham 2002, eq. 3.4). The order depends on the CPU, not on the position of
 the rows: equal rows have equal distances, bit for bit, and exact search and HNSW return the same numbers.
 """
 
 import numpy as np
+from numba.extending import overload
 
 from ._jit import kernel
+from .simd import byte_products, byte_squares, nibble_products, nibble_squares
 
 METRICS = ("l2", "ip", "cosine")
 L2, IP, COSINE = range(3)
@@ -45,17 +49,44 @@ def inner_product(a, i, b, j):
 
 
 @kernel(forceinline=True)
-def distance(metric, a, i, b, j):
-    """Distance of row i of a and row j of b.
-
-    Shapes   a (·, D), b (·, D), float32 → float32
-    """
+def float_distance(metric, a, i, b, j):
+    """Distance of two rows of float32."""
     if metric == L2:
         return squared_l2(a, i, b, j)
     d = np.float32(1.0) - inner_product(a, i, b, j)
     if metric == COSINE and d < np.float32(0.0):
         return np.float32(0.0)
     return d
+
+
+@kernel(forceinline=True)
+def byte_distance(metric, a, i, b, j):
+    """Distance of two rows of 7-bit codes."""
+    return -byte_products(a, i, b, j) if metric == IP else byte_squares(a, i, b, j)
+
+
+@kernel(forceinline=True)
+def nibble_distance(metric, a, i, b, j):
+    """Distance of two rows of 4-bit codes."""
+    return -nibble_products(a, i, b, j) if metric == IP else nibble_squares(a, i, b, j)
+
+
+def distance(metric, a, i, b, j):
+    """Distance of row i of a and row j of b.
+
+    Shapes   a (·, D), b (·, D) → float32; both float32, int8 (7-bit codes) or uint8 (4-bit codes, two in a byte)
+    """
+    return _distance_of[a.dtype.name](metric, a, i, b, j)
+
+
+_distance_of = {"float32": float_distance, "int8": byte_distance, "uint8": nibble_distance}
+
+
+@overload(distance)
+def _compiled_distance(metric, a, i, b, j):
+    """`distance` in compiled code: the array's type chooses, at compile time."""
+    chosen = _distance_of[a.dtype.name]
+    return lambda metric, a, i, b, j: chosen(metric, a, i, b, j)
 
 
 @kernel

@@ -27,11 +27,11 @@ from .inputs import MAX_ID, positive_int
 from .recall import Recall
 
 CLASSES = ("Exact", "HNSW", "IVF", "IVFPQ", "NSW", "RPForest")
-FORMAT, VERSION = "minibert-ann", "1"
+FORMAT, VERSION = "minibert-ann", "2"
 MAX_HEADER = 1 << 24
 DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
 CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
-MAPPED = ("vectors", "neighbors0")  # large and well aligned; the other tables are always read into memory
+MAPPED = ("vectors", "codes", "neighbors0")  # large and well aligned; the other tables are always read into memory
 
 
 class CorruptIndexError(ValueError):
@@ -146,7 +146,10 @@ def _read_header(file, size):
         raise ValueError(f"the header is not JSON: {error}") from error
     metadata = parsed["__metadata__"] if isinstance(parsed, dict) and "__metadata__" in parsed else {}
     _require(metadata.get("format") == FORMAT, "not an index of this library")
-    _require(metadata.get("format_version") == VERSION, f"format version {metadata.get('format_version')!r} is unknown")
+    _require(
+        metadata.get("format_version") in ("1", VERSION),
+        f"format version {metadata.get('format_version')!r} is unknown",
+    )
     _require(text == _sealed(parsed), "header: the checksum does not match")
     header = _Header((name, entry) for name, entry in parsed.items() if name != "__metadata__")
     header.crc32 = {name: metadata[f"crc32.{name}"] for name in header}
@@ -205,6 +208,8 @@ def load(path, mmap=False):
     try:
         _require(facts["class"] in CLASSES, f"class {facts['class']!r} is unknown")
         index = getattr(import_module("ann"), facts["class"])._from_facts(facts)
+        if facts["format_version"] == "1" and "parent" in tables:
+            tables["parent"][:1] = 0  # the root was row 0, with the parent -1
         _restore(index, tables, facts)
         findings = structure(index)
         _require(not findings, "; ".join(findings[:3]))

@@ -40,7 +40,7 @@ class Fitted(Index):
         if self._count >= max(2 * self._fitted, self.fit_from):
             self.compact()
         elif self._fitted and self._held < self._count:
-            self._extend()
+            self._lock.exclusively(self._extend)
 
     def _link(self, new_ids, dead):
         assign_ids(self._ids, self._live, self._state, new_ids, dead)
@@ -55,7 +55,7 @@ class Fitted(Index):
         if len(live) >= self.fit_from:
             fresh._fit()
             fresh._state[[HELD, FITTED]] = len(live)
-        vars(self).update(vars(fresh))  # one step: an interrupted compact changes nothing
+        self._lock.exclusively(vars(self).update, vars(fresh))  # one step: an interrupted compact changes nothing
 
     def _search(self, queries, ids, distances, effort, allowed, threads):
         size = min(QUERIES, -(-len(queries) // threads))

@@ -4,10 +4,11 @@ neighbors0  (N, W0)  links of every row on layer 0; a list ends at the first -1.
                      64-byte cache lines, and the table starts on one
 upper       (U, W)   links on layers 1, 2, …: row r of level l owns the l consecutive lists from upper_start[r] on
 levels      (N,)     the highest layer a row lives on
-parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); -1 for the first row and for copies
-    copies      (N,)     the next row of a chain of equal rows, newest first; -1 at its end. A chain starts at a linked
+parent      (N,)     the row's parent in the spanning tree of layer 0 (see hnsw.py); its own number for the root, -1 for
+                     copies, -2 for vacant rows, whose place the next rows take
+copies      (N,)     the next row of a chain of equal rows, newest first; -1 at its end. A chain starts at a linked
                          row, the copies on it have no links of their own
-state       (5,)     int64: every number that must agree with the arrays, by the names below. Kernels change it in the
+state       (6,)     int64: every number that must agree with the arrays, by the names below. Kernels change it in the
                          call that changes the arrays: Ctrl-C comes before a compiled call or after it, never between
 """
 
@@ -18,7 +19,9 @@ import numpy as np
 from ._jit import kernel
 
 LINE = 64  # bytes in a cache line
-COUNT, LIVE, LAST_ID, UPPER, ENTRY = range(5)  # in state: rows, live rows, largest id ever, lists in upper, entry point
+# in state: rows, live rows, largest id ever, lists in upper, entry point, vacant rows
+COUNT, LIVE, LAST_ID, UPPER, ENTRY, VACANT = range(6)
+GONE = np.int32(-2)  # the parent of a vacant row
 
 
 class Graph(NamedTuple):
@@ -26,13 +29,15 @@ class Graph(NamedTuple):
 
     metric: int
     vectors: np.ndarray  # (N, D) float32
+    walk: int  # the metric of `points`
+    points: np.ndarray  # what walks compare: the vectors themselves, or their codes
     neighbors0: np.ndarray  # (N, W0) int32
     upper: np.ndarray  # (U, W) int32
     upper_start: np.ndarray  # (N,) int32
     levels: np.ndarray  # (N,) int8
     parent: np.ndarray  # (N,) int32
     copies: np.ndarray  # (N,) int32
-    state: np.ndarray  # (5,) int64
+    state: np.ndarray  # (6,) int64
 
 
 @kernel(forceinline=True)

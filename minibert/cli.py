@@ -151,33 +151,82 @@ def query(args) -> None:
     questions = ([" ".join(args.words)] if args.words else []) + args.question
     if not questions:
         args.refuse("expected a question")
+    names = ("where", "hybrid", "diversity", "candidates")
+    options = {name: getattr(args, name) for name in names}
     with _open_store(args, create=False) as store:
-        for question, hits in zip(questions, store.search_batch(questions, args.k, args.exact), strict=True):
+        found = store.search_batch(questions, args.k, args.exact, **options)
+        for question, hits in zip(questions, found, strict=True):
             if len(questions) > 1:
                 print(f"\n{question}")
             for rank, hit in enumerate(hits, start=1):
                 passage = textwrap.shorten(hit.text, 3 * WIDTH, placeholder=" …")
                 print(f"{rank:2}  {hit.score:.4f}  {hit.source} [{hit.span[0]}:{hit.span[1]}]")
                 print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
+                for stage, note in hit.stages.items() if args.explain else ():
+                    print(f"    {stage}: {_told(note)}")
             if not hits:
                 print("no hit")
+        if args.explain and found[0].matching is not None:
+            print(f"{found[0].matching} passages met the condition")
+        if args.explain:
+            print("milliseconds: " + _told(found[0].times))
+
+
+def _told(facts: dict) -> str:
+    """A dictionary of names and numbers in one line."""
+    told = {name: f"({_told(value)})" if isinstance(value, dict) else value for name, value in facts.items()}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in told.items()
+    )
 
 
 def evaluate(args) -> None:
-    """Rank all answers for every question: MRR and recall."""
+    """Rank all answers for every question (MRR, recall), or a BEIR collection (nDCG, MAP, recall, P, MRR)."""
     from minibert.data import read_pairs
-    from minibert.models.dual_encoder import DualEncoder
     from minibert.retrieval.evaluate import evaluate_pairs
 
+    if (args.pairs is None) == (args.beir is None):
+        args.refuse("expected a file of pairs, or --beir FOLDER")
+    if args.beir is not None:
+        return _evaluate_collection(args)
     pairs = read_pairs(args.pairs)
-    for name, value in evaluate_pairs(DualEncoder.load(args.model), pairs, args.k).items():
+    for name, value in evaluate_pairs(_load_encoder(args.model), pairs, args.k).items():
         print(f"{name} {value:.4f}")
     print(f"questions {len(pairs)}")
 
 
+def _evaluate_collection(args) -> None:
+    from minibert.retrieval.evaluate import collection_runs
+    from minibert.retrieval.measures import CUTS, mean, measure
+    from minibert.retrieval.trec import read_beir, write_run
+
+    collection = read_beir(args.beir)
+    runs = collection_runs(_load_encoder(args.model), collection, progress=_on_terminal())
+    means = {name: mean(measure(collection.judgements, run)) for name, run in runs.items()}
+    print("measure".ljust(12) + "".join(name.rjust(9) for name in means))
+    for kind in ("ndcg", "map", "recall", "p", "mrr"):
+        for k in CUTS:
+            print(f"{kind}@{k}".ljust(12) + "".join(f"{values[f'{kind}@{k}']:9.4f}" for values in means.values()))
+    print(f"queries {len(collection.judgements)}")
+    if args.runs:
+        args.runs.mkdir(parents=True, exist_ok=True)
+    for name, run in runs.items() if args.runs else ():
+        write_run(args.runs / f"{name}.run", run, tag=f"minibert-{name}")
+
+
+def _load_encoder(folder: Path):
+    """The sentence or dual encoder in a folder."""
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.models.sentence_encoder import SentenceEncoder
+
+    config = folder / "config.json"
+    ours = config.is_file() and '"model": "dual_encoder"' in config.read_text("utf-8", "replace")
+    dual = ours or not ((folder / "modules.json").is_file() or config.is_file())
+    return (DualEncoder if dual else SentenceEncoder).load(folder)
+
+
 def _open_store(args, create: bool, **options):
     """The store of --store with the encoder of --model, or with the one it remembers."""
-    from minibert.models.dual_encoder import DualEncoder
     from minibert.retrieval.store import Store, StoreError
 
     folder = args.model
@@ -186,7 +235,7 @@ def _open_store(args, create: bool, **options):
         if remembered is None:
             raise StoreError(f"{args.store}: does not say where its encoder is: name it with --model")
         folder = Path(remembered)
-    store = Store.open(args.store, DualEncoder.load(folder), create=create, **options)
+    store = Store.open(args.store, _load_encoder(folder), create=create, **options)
     if create:
         store.remember(model=str(folder.resolve()))
     return store
@@ -235,11 +284,18 @@ def _parser() -> argparse.ArgumentParser:
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
     option("-k", type=_whole(1), default=10, help="hits a question")
     option("--exact", action="store_true", help="scan every vector in place of HNSW")
+    option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
+    option("--where", type=_json, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
+    option("--diversity", type=float, default=0.0, help="0 to 1: how much a hit loses by repeating those before it")
+    option("--candidates", type=_whole(1), help="passages that a stage hands to the next; by default 100")
+    option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
 
     option = command("eval", evaluate)
-    option("pairs", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
+    option("pairs", nargs="?", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
+    option("--beir", type=Path, metavar="FOLDER", help="a collection: corpus.jsonl, queries.jsonl, qrels/test.tsv")
     option("--model", type=Path, required=True, help="folder of the encoder")
-    option("-k", type=_whole(1), default=10, help="depth of the ranking")
+    option("-k", type=_whole(1), default=10, help="depth of the ranking of pairs")
+    option("--runs", type=Path, metavar="FOLDER", help="where TREC run files of the collection go")
     return parser
 
 
@@ -275,6 +331,16 @@ def _whole(least: int) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def _json(text: str):
+    """An option's type: JSON."""
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"expected JSON: {error}") from error
 
 
 def _positive(text: str) -> float:

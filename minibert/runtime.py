@@ -11,6 +11,8 @@ import ctypes
 import os
 import platform
 import sys
+import threading
+from functools import lru_cache
 from pathlib import Path
 
 AVX512_OF_SKYLAKEX = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
@@ -46,16 +48,66 @@ def choose_blas_kernel() -> None:
 
 def openblas() -> tuple[str, int] | None:
     """(core name, threads) of the OpenBLAS that NumPy loaded, or None where NumPy carries another BLAS."""
+    core, threads = _openblas("get_corename"), _openblas("get_num_threads")
+    if core is None or threads is None:
+        return None
+    core.restype = ctypes.c_char_p
+    return core().decode(), int(threads())
+
+
+class OneBlasThread:
+    """`with one_blas_thread:` products run on the thread that calls them, so that threads of our own share the cores.
+
+    The setting is the process's: blocks that overlap in time share one change. Where NumPy has another BLAS nothing is
+    changed.
+    """
+
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+
+    @property
+    def threads(self) -> int:
+        """BLAS threads outside such blocks."""
+        with self._lock:
+            return self._before if self._inside else self._now()
+
+    def __enter__(self):
+        with self._lock:
+            if self._inside == 0:
+                self._before = self._now()
+                self._set(1)
+            self._inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._set(self._before)
+
+    @staticmethod
+    def _now() -> int:
+        found = openblas()
+        return 1 if found is None else found[1]
+
+    @staticmethod
+    def _set(threads: int) -> None:
+        if setter := _openblas("set_num_threads"):
+            setter(threads)
+
+
+one_blas_thread = OneBlasThread()
+
+
+@lru_cache
+def _openblas(function: str):
+    """A function of NumPy's OpenBLAS by the last part of its name, or None."""
     import numpy
 
     for library in sorted((Path(numpy.__file__).parent.parent / "numpy.libs").glob("libscipy_openblas*")):
         handle = ctypes.CDLL(str(library))
         for suffix in ("64_", ""):
-            core = getattr(handle, f"scipy_openblas_get_corename{suffix}", None)
-            threads = getattr(handle, f"scipy_openblas_get_num_threads{suffix}", None)
-            if core and threads:
-                core.restype = ctypes.c_char_p
-                return core().decode(), int(threads())
+            if found := getattr(handle, f"scipy_openblas_{function}{suffix}", None):
+                return found
     return None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from minibert.blocks import linear_shapes
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward
+from minibert.inference import Buffers, infer
 from minibert.ops import (
     cls_pooling,
     cls_pooling_backward,
@@ -142,6 +143,17 @@ def sentence_vectors(p: Parameters, config: SentenceEncoderConfig, batch: Ragged
     x, pool_cache = pool(x, config, batch, skipped)
     x, head_caches = head(x, p, config)
     return x[back], (encoder_cache, pool_cache, head_caches, back)
+
+
+def infer_sentences(p: Parameters, config: SentenceEncoderConfig, batch: Ragged, buffers: Buffers, skipped: int = 0):
+    """`sentence_vectors` when nothing is learned, of a batch sorted by length, without a cache."""
+    only_cls = config.pooling == ("cls",) and not skipped
+    x = infer(p, config, batch, buffers, rows=batch.starts[:-1] if only_cls else None)
+    if not only_cls:
+        x, _ = pool(x, config, batch, skipped)
+    padded = np.zeros((max(len(x), buffers.least_rows), x.shape[1]), x.dtype)
+    padded[: len(x)] = x
+    return head(padded, p, config)[0][: len(x)]
 
 
 def sentence_vectors_backward(dvectors: np.ndarray, cache, config: SentenceEncoderConfig, d: Parameters) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import ann
 from ann.distance import distance
-from ann.hnsw import insert_batch, search_layer, search_layer_allowed
+from ann.hnsw import search_layer, search_layer_allowed, search_layer_many
 from ann.hnsw_index import draw_levels
+from ann.keys import distance_of, key, row_of
 from ann.visited import VisitedPool, next_epoch
 from helpers import interpreted
 from oracles import ann as oracle
@@ -60,6 +61,7 @@ def paper_graph(rows, index):
     graph = oracle.HNSW(index.metric, index.M, index.ef_construction, *flags)
     for row, level in zip(rows, draw_levels(index.seed, 0, len(rows), index.M).tolist(), strict=True):
         graph.insert(row, level)
+    graph.parent[0] = 0
     return graph
 
 
@@ -133,10 +135,10 @@ def test_search_layer_allowed_equals_search_layer():
     for q in range(20):
         found = []
         for search, extra in ((search_layer, 0), (search_layer_allowed, allowed)):
-            distances, labels = np.empty(13, np.float32), np.empty(13, np.int64)
-            labels[0], distances[0] = 0, distance(0, queries, q, graph.vectors, 0)
-            size = search(graph, queries, q, distances, labels, 1, extra, visited)
-            found.append((distances[:size].tolist(), labels[:size].tolist()))
+            W = np.empty(13, np.uint64)
+            W[0] = key(distance(0, queries, q, graph.vectors, 0), 0)
+            size = search(graph, queries, q, W, 1, extra, visited)
+            found.append([(float(distance_of(w)), int(row_of(w))) for w in W[:size]])
         assert found[0] == found[1]
 
 
@@ -197,19 +199,25 @@ def test_hnsw_threads_do_not_show(threads):
         assert np.array_equal(one[0], many[0]) and np.array_equal(one[1], many[1])
 
 
-def test_hnsw_batches_do_not_show(tmp_path):
-    """One add or many, or compact after removals: the same bytes in the file."""
-    x = gaussian(0, 300 if not interpreted() else 60, 5)
-    whole, parts, fewer = ann.HNSW(5, seed=4), ann.HNSW(5, seed=4), ann.HNSW(5, seed=4)
+@pytest.mark.parametrize("quantize", [None, "int8", "int4"])
+def test_hnsw_build_threads_do_not_show(quantize, tmp_path):
+    """Built on one thread or three, in the same calls: the same bytes in the file."""
+    x = clusters(0, N, 5)
+    for threads in (1, 3):
+        index = ann.HNSW(5, seed=4, M=4, ef_construction=30, quantize=quantize)
+        for start in (0, N // 2):
+            index.add(x[start : start + N // 2], threads=threads)
+        index.save(tmp_path / str(threads))
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes() and index.check() == []
+
+
+def test_hnsw_compact_is_a_new_index():
+    """After compact the graph is that of a new index which was given only the live rows."""
+    x, whole, fewer = gaussian(0, N // 5, 5), ann.HNSW(5, seed=4), ann.HNSW(5, seed=4)
     whole.add(x)
-    for start in range(0, len(x), 7):
-        parts.add(x[start : start + 7])
-    fewer.add(np.concatenate([gaussian(9, 20, 5), x]), np.arange(len(x) + 20) - 20 + len(x) + 20)
-    fewer.remove(np.arange(20) + len(x))
+    fewer.add(np.concatenate([gaussian(9, 20, 5), x]))
+    fewer.remove(np.arange(20))
     fewer.compact()
-    for name, index in (("whole", whole), ("parts", parts)):
-        index.save(tmp_path / name)
-    assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
     assert links_of(fewer) == links_of(whole)
 
 
@@ -263,26 +271,28 @@ def test_hnsw_churn():
 
 def test_visited_epochs_wrap():
     """More searches than stamps: the array is cleared and nothing old counts as seen."""
-    with VisitedPool().borrow(3) as visited:
+    with VisitedPool(2).borrow(3) as visited:
         seen = []
         for _ in range(600):
-            epoch = next_epoch(visited)
-            seen.append(int((visited[1:] == epoch).sum()))
-            visited[2] = epoch
+            epoch = next_epoch(visited[1])
+            seen.append(int((visited[1, 1:] == epoch).sum()))
+            visited[1, 2] = epoch
     assert seen == [0] * 600
 
 
-def test_insert_batch_needs_no_more_than_it_says():
-    """The kernels write no row beyond those they are given."""
-    index = ann.HNSW(4, "l2", M=4)
-    index.add(gaussian(0, 40, 4))
-    index._reserve(80)
-    before = [table[40:].copy() for table in index._graph()[2:] if len(table) == 80]
-    index._vectors[40:80] = gaussian(1, 40, 4)
-    names = index._ids, index._live, np.array([77]), np.array([3])
-    insert_batch(index._graph(), index._parameters, *names, np.zeros(81, np.uint8))
-    after = [table[41:] for table in index._graph()[2:] if len(table) == 80]
-    assert all(np.array_equal(a[1:], b) for a, b in zip(before, after, strict=True))
+def test_search_layer_many_equals_search_layer():
+    """Walks that take turns find, each, what they find alone: more walks than lanes, some of one row."""
+    index = ann.HNSW(6, "l2", M=4, ef_construction=20)
+    index.add(clusters(0, N, 6))
+    graph, queries, rows = index._graph(), clusters(1, 20, 6), np.array([3, 3, *range(18)])
+    W = np.array([[key(distance(0, queries, q, graph.vectors, 5), 5)] * 9 for q in rows], np.uint64)
+    sizes = np.array([q % 5 > 0 for q in rows], np.int64)
+    alone, sizes_alone, visited = W.copy(), sizes.copy(), np.zeros((4, N + 1), np.uint8)
+    search_layer_many(graph, queries, rows, W, sizes, visited)
+    for b, q in enumerate(rows):
+        sizes_alone[b] = search_layer(graph, queries, q, alone[b], sizes_alone[b], 0, visited[2])
+        assert np.array_equal(W[b, : sizes[b]], alone[b, : sizes_alone[b]])
+    assert np.array_equal(sizes, sizes_alone)
 
 
 GOLDEN_LEVELS = [0, 0, 2, 1, 0, 0, 0, 0, 1, 0, 0, 1, 0, 1]

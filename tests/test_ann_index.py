@@ -256,9 +256,12 @@ class AnyCalls(RuleBasedStateMachine):
     vector = st.tuples(*[st.integers(-3, 3)] * 3)
     ids = st.lists(st.integers(0, 25), unique=True, max_size=12)
 
-    @initialize(metric=st.sampled_from(["l2", "ip"]), walk=st.booleans())
-    def start(self, metric, walk):
-        self.index, self.rows = small(self.make, 3, metric), {}
+    @initialize(
+        metric=st.sampled_from(["l2", "ip"]), walk=st.booleans(), quantize=st.sampled_from([None, "int8", "int4"])
+    )
+    def start(self, metric, walk, quantize):
+        options = {"quantize": quantize} if self.make is ann.HNSW else {}
+        self.index, self.rows = small(self.make, 3, metric, **options), {}
         self.walk = walk
         self.choose()
 
@@ -307,7 +310,7 @@ class AnyCalls(RuleBasedStateMachine):
     @invariant()
     def sound(self):
         if hasattr(self, "index"):
-            assert self.index.ids.tolist() == list(self.rows)
+            assert sorted(self.index.ids.tolist()) == sorted(self.rows)
             assert self.index.check() == []
 
 

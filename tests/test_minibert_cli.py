@@ -94,6 +94,42 @@ def test_cli_query_answers_from_another_process_and_folder(home, tmp_path):
     assert exact.stdout == done.stdout
 
 
+def test_query_by_words_too_under_a_condition_explained(home):
+    """--hybrid finds by words, --where leaves out, --explain says what each stage gave and how long it took."""
+    source = '{"source": "texts/owl.md"}'
+    command = ("query", "the owl", "--store", "store", "--hybrid", "--where", source, "--diversity", 0.2, "--explain")
+    done = main(*command, cwd=home)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "texts/owl.md" in done.stdout and "texts/cat.md" not in done.stdout
+    for told in (
+        "sparse: rank 1, score",
+        "terms (dense",
+        "diversity: rank 1",
+        "1 passages met",
+        "milliseconds: encode",
+    ):
+        assert told in done.stdout, done.stdout
+    wrong = main("query", "the owl", "--store", "store", "--where", '{"a": {"$x": 1}}', cwd=home)
+    assert fails(wrong, "where.a: expected an operator")
+    assert main("query", "owl", "--store", "store", "--where", "{", cwd=home).returncode == 2
+
+
+def test_eval_of_a_beir_folder(home, tmp_path):
+    """Every measure of every run, and run files that can be read again."""
+    from minibert.retrieval.trec import read_run
+
+    lines = [f'{{"_id": "{a}", "title": "the {a}", "text": "sees the hen"}}' for a in ANIMALS]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "what does the owl see"}')
+    (tmp_path / "qrels.tsv").write_text("q 0 owl 1\n")
+    done = main("eval", "--beir", tmp_path, "--model", home / "model", "--runs", tmp_path / "runs", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert ["recall@1000", *["1.0000"] * 4] in map(str.split, done.stdout.splitlines())
+    assert set(read_run(tmp_path / "runs" / "hybrid.run")["q"]) == set(ANIMALS)
+    assert main("eval", "--model", home / "model", cwd=home).returncode == 2
+    assert fails(main("eval", "--beir", home, "--model", home / "model", cwd=home), "lacks corpus.jsonl")
+
+
 def test_cli_query_of_unknown_words_only(home):
     """Nothing but unknown words is an error that names the question; one known word is enough for an answer."""
     done = minibert("query", "-q", "owl", "--question=☃☃ ☂", "--store", "store", "-k", 1, cwd=home)

@@ -1,5 +1,6 @@
 """Stages of a search: words beside vectors, conditions, a second model, diversity; and what hits say of them."""
 
+import json
 import warnings
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from helpers import HashEncoder
 from minibert.retrieval import Store, StoreError
 from minibert.retrieval.bm25 import BM25
+from minibert.retrieval.evaluate import collection_runs
 from minibert.retrieval.fusion import convex, reciprocal_rank
+from minibert.retrieval.measures import mean, measure
+from minibert.retrieval.trec import read_beir
 
 ENCODER = HashEncoder()
 WORDS = [f"word{i}" for i in range(40)]
@@ -189,3 +193,23 @@ def test_search_refuses_impossible_options(store, options, message):
     """Each option that cannot be, with what was expected."""
     with pytest.raises(ValueError, match=message):
         store.search("word1", **options)
+
+
+def test_collection_runs_are_what_each_index_finds(tmp_path):
+    """Exact and HNSW agree on a small collection; every document that is its own question comes first."""
+    given = documents(30)
+    (tmp_path / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": d["id"], "title": f"title{d['id']}", "text": d["text"]}) + "\n" for d in given)
+    )
+    (tmp_path / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": f"q{i}", "text": f"titled{i} {given[i]['text']}"}) + "\n" for i in range(5))
+        + json.dumps({"_id": "unjudged", "text": "word1"})
+    )
+    (tmp_path / "qrels.tsv").write_text("".join(f"q{i} 0 d{i} 1\n" for i in range(5)))
+    collection = read_beir(tmp_path)
+    runs = collection_runs(ENCODER, collection, depth=30)
+    assert list(runs) == ["exact", "hnsw", "bm25", "hybrid"]
+    assert all(run.keys() == collection.judgements.keys() for run in runs.values())
+    assert runs["exact"] == runs["hnsw"]
+    for name, run in runs.items():
+        assert mean(measure(collection.judgements, run, [1]))["mrr@1"] == 1.0, name

@@ -11,7 +11,8 @@ from functools import cache, cached_property
 from . import unicode_tables
 from .normalize import ranges
 
-JOINERS = "\u200c\u200d"  # word characters to Whitespace, not to other patterns
+WORD, JOINERS = r"\w", (0x200C, 0x200D)  # word characters of the table that the library's expressions don't have
+FRACTIONS = "\xb2\xb3\xb9\xbc-\xbe"  # \w of the library's expressions has them, but not inside a class: [\w] lacks them
 CLASSES = {
     r"\p{L}": ("UPPER", "LOWER_CASE", "CASELESS"),
     r"\p{Lu}\p{Lt}": ("UPPER",),
@@ -94,7 +95,9 @@ def _class(pattern, name, negated, inside):
         if name != r"\s":
             raise ValueError(f"the pattern {pattern!r} negates {name} inside a class, which is not supported")
         return _spelled_ranges(_complement("WHITE_SPACE"))
-    return members if inside else f"[{'^' * negated}{members}]"
+    if inside:
+        return members
+    return f"[{'^' * negated}{members}{FRACTIONS if name == WORD else ''}]"
 
 
 def _complement(table):
@@ -106,7 +109,7 @@ def _complement(table):
 def _spelled(table):
     found = ranges(getattr(unicode_tables, table))
     if table == "WORD":
-        found = [r for r in found if r != (0x200C, 0x200D)]
+        found = [r for r in found if r != JOINERS]
     return _spelled_ranges(found)
 
 

@@ -11,7 +11,11 @@ from .patterns import compiled
 
 
 class PreTokenizer:
-    """What cuts a text at places, `split(text)`; others change it on the way and give pieces of their own."""
+    """What cuts a text: at places, `split(text)`, or, having changed it on the way, into `pieces` of its own."""
+
+    def words(self, text):
+        """The strings between the places."""
+        return [text[start:end] for start, end in self.split(text)]
 
     def pieces(self, normal):
         """A Normalized text's pieces, in order."""

@@ -14,14 +14,17 @@ from .pretokenize import PATTERNS, PreTokenizer, prefixed
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 
 
-def cut_at(length, matches, behavior):
-    """[(start, end)] of a text of some length that is cut at the matches, which stay or go or join a neighbour."""
+def cut_at(length, matches, behavior, invert=False):
+    """[(start, end)] of a text of some length that is cut at the matches, which stay or go or join a neighbour.
+
+    With `invert` what lies between the matches counts as matched, and each match as unmatched.
+    """
     parts, at = [], 0  # (start, end, is it a match)
     for start, end in [*matches, (length, length)]:
         if start > at:
-            parts.append((at, start, False))
+            parts.append((at, start, invert))
         if end > start:
-            parts.append((start, end, True))
+            parts.append((start, end, not invert))
         at = end
     if behavior == "Removed":
         return [(start, end) for start, end, match in parts if not match]
@@ -60,17 +63,15 @@ class Whole(PreTokenizer):
 class Whitespace(PreTokenizer):
     """Runs of word characters, and runs of what is neither that nor white space."""
 
+    @property
+    def pattern(self):
+        return compiled(r"[\w\u200c\u200d]+|[^\w\u200c\u200d\s]+")
+
     def split(self, text):
-        words, spaces = code_points("WORD"), code_points("WHITE_SPACE")
-        spans, before = [], None
-        for i, c in enumerate(text):
-            kind = None if c in spaces else c in words
-            if kind is not None and kind == before:
-                spans[-1] = (spans[-1][0], i + 1)
-            elif kind is not None:
-                spans.append((i, i + 1))
-            before = kind
-        return spans
+        return [match.span() for match in self.pattern.finditer(text)]
+
+    def words(self, text):
+        return self.pattern.findall(text)
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,7 @@ class Split(PreTokenizer):
     invert: bool = False
 
     def split(self, text):
-        matches = [span for span in self.pattern.spans(text) if span[0] < span[1]]
-        if self.invert:
-            matches = cut_at(len(text), matches, "Removed")
-        return cut_at(len(text), matches, self.behavior)
+        return cut_at(len(text), self.pattern.spans(text), self.behavior, self.invert)
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class Metaspace(PreTokenizer):
 
     def pieces(self, normal):
         marked = normal._replace(text=normal.text.replace(" ", self.replacement))
-        first = self.prepend_scheme == "always" or (self.prepend_scheme == "first" and normal.starts[:1] == [0])
+        first = self.prepend_scheme == "always" or (self.prepend_scheme == "first" and 0 in normal.starts[:1])
         if first and not marked.text.startswith(self.replacement):
             marked = prefixed(marked, self.replacement)
         spans = [(0, len(marked.text))]

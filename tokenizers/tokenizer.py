@@ -233,8 +233,9 @@ class Tokenizer:
         cut = np.any([kept[name] < lengths[name] for name in parts], axis=0)
         text_index, number = np.arange(len(cut)), {"A": zero, "B": zero}
         if on_truncate == "window":
-            counts = [window_counts(lengths.get(name, zero), kept[name], stride) for name in SEQUENCES]
-            text_index, number["A"], number["B"] = window_rows(*counts)
+            order = sorted(SEQUENCES, key=[*(name for name, _ in pieces), "B"].index)  # as the template has them
+            counts = [window_counts(lengths.get(name, zero), kept[name], stride) for name in order]
+            text_index, number[order[0]], number[order[1]] = window_rows(*counts)
             cut = np.zeros(len(text_index), bool)
         report_truncated(cut, max_length, on_truncate)
         sequences = {}

@@ -61,6 +61,8 @@ def window_counts(lengths, kept, stride):
 def window_rows(count_a, count_b):
     """(text, window of a, window of b) of each row: all combinations, in the order of Hugging Face's overflowing.
 
+    a: the sequence that comes first in the template.
+
     Shapes   count_a, count_b (B,) → (R,), (R,), (R,) with R = Σ count_a · count_b
     """
     rows = count_a * count_b

@@ -50,16 +50,31 @@ def save_bert(path, vocab, lowercase=True, strip_accents=None, clean_text=True, 
     tokenizer.save(path)
 
 
-def encode(path, texts, pairs=None, max_length=None, add_special_tokens=True):
-    """Everything an Encoding holds, on top of each other; word_ids -1 for None."""
+def encode(
+    path,
+    texts,
+    pairs=None,
+    max_length=None,
+    add_special_tokens=True,
+    is_pretokenized=False,
+    encode_special_tokens=False,
+    overflow=False,
+    **truncation,
+):
+    """Everything an Encoding holds, on top of each other; word_ids -1 for None. overflow: rows of what was cut, too."""
     if path not in TOKENIZERS:
         load(path)
     tokenizer = TOKENIZERS[path]
     if max_length is not None:
-        tokenizer.enable_truncation(max_length)
+        tokenizer.enable_truncation(max_length, **truncation)
     inputs = texts if pairs is None else list(zip(texts, pairs, strict=True))
-    encodings = tokenizer.encode_batch(inputs, add_special_tokens=add_special_tokens)
+    tokenizer.encode_special_tokens = encode_special_tokens
+    encodings = tokenizer.encode_batch(inputs, add_special_tokens=add_special_tokens, is_pretokenized=is_pretokenized)
+    tokenizer.encode_special_tokens = False
     tokenizer.no_truncation()
+    rows = [[e, *(e.overflowing if overflow else [])] for e in encodings]
+    text_index = np.repeat(np.arange(len(rows)), list(map(len, rows)))
+    encodings = [e for row in rows for e in row]
     words = [-1 if w is None else w for e in encodings for w in e.word_ids]
     return {
         "ids": np.array([i for e in encodings for i in e.ids], np.int32),
@@ -68,7 +83,9 @@ def encode(path, texts, pairs=None, max_length=None, add_special_tokens=True):
         "offsets": np.array([o for e in encodings for o in e.offsets], np.int32).reshape(-1, 2),
         "word_ids": np.array(words, np.int32),
         "special_tokens_mask": np.array([i for e in encodings for i in e.special_tokens_mask], bool),
+        "sequence_ids": np.array([-1 if s is None else s for e in encodings for s in e.sequence_ids], np.int32),
         "truncated": np.array([bool(e.overflowing) for e in encodings], bool),
+        "text_index": text_index,
     }
 
 
@@ -82,6 +99,60 @@ def encode_ids(path, texts, encode_special_tokens=False, add_special_tokens=True
     tokenizer.encode_special_tokens = False
     starts = np.cumsum([0, *map(len, rows)])
     return {"ids": np.fromiter(itertools.chain.from_iterable(rows), np.int32, starts[-1]), "starts": starts}
+
+
+def encode_padded(path, texts, pairs=None, max_length=None, **padding):
+    """ids, attention mask and type ids as arrays; padding: arguments of enable_padding."""
+    if path not in TOKENIZERS:
+        load(path)
+    tokenizer = TOKENIZERS[path]
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length)
+    tokenizer.enable_padding(**padding)
+    encodings = tokenizer.encode_batch(texts if pairs is None else list(zip(texts, pairs, strict=True)))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return {
+        "input_ids": np.array([e.ids for e in encodings], np.int64),
+        "attention_mask": np.array([e.attention_mask for e in encodings], np.int64),
+        "token_type_ids": np.array([e.type_ids for e in encodings], np.int64),
+        "offset_mapping": np.array([e.offsets for e in encodings], np.int64),
+    }
+
+
+def questions(path, text, pair=None):
+    """What an Encoding answers about every token, character and word."""
+    e = TOKENIZERS[path].encode(text, pair)
+    tokens, sequences = range(len(e.ids)), range(2 if pair else 1)
+    chars = [(c, s) for s in sequences for c in range(max(len(text), len(pair or "")) + 1)]
+    words = [(w, s) for s in sequences for w in range(12)]
+    return {
+        "token_to_sequence": [e.token_to_sequence(t) for t in tokens],
+        "token_to_word": [e.token_to_word(t) for t in tokens],
+        "token_to_chars": [e.token_to_chars(t) if e.token_to_sequence(t) is not None else None for t in tokens],
+        "char_to_token": [e.char_to_token(c, s) for c, s in chars],
+        "char_to_word": [e.char_to_word(c, s) for c, s in chars],
+        "word_to_tokens": [e.word_to_tokens(w, s) for w, s in words],
+        "word_to_chars": [e.word_to_chars(w, s) for w, s in words],
+    }
+
+
+def normalize(document, texts):
+    """Texts after the normalizer of a tokenizer.json."""
+    normalizer = Tokenizer.from_str(document).normalizer
+    return [normalizer.normalize_str(text) for text in texts]
+
+
+def pre_tokenize(document, texts):
+    """[(piece, (start, end))] after the pre-tokenizer of a tokenizer.json."""
+    pre_tokenizer = Tokenizer.from_str(document).pre_tokenizer
+    return [pre_tokenizer.pre_tokenize_str(text) for text in texts]
+
+
+def decode_tokens(document, rows):
+    """Texts that the decoder of a tokenizer.json makes of lists of tokens."""
+    decoder = Tokenizer.from_str(document).decoder
+    return [decoder.decode(tokens) for tokens in rows]
 
 
 def decode(path, rows, skip_special_tokens=True):

@@ -17,6 +17,7 @@ import numpy as np
 
 from minibert.blocks import linear_shapes
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
+from minibert.inference import Buffers, infer
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
 from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
@@ -69,6 +70,13 @@ def tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, rng: np.rando
     if config.normalize:
         vectors, norm_cache = l2_normalize(vectors)
     return vectors[back], (encoder_cache, linear_cache, norm_cache, back)
+
+
+def infer_tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, buffers: Buffers) -> np.ndarray:
+    """`tower` when nothing is learned, of a batch sorted by length, without a cache."""
+    cls = infer(p, config, batch, buffers, rows=batch.starts[:-1])
+    vectors, _ = linear(cls, p["projection.weight"], p["projection.bias"])
+    return l2_normalize(vectors)[0] if config.normalize else vectors
 
 
 def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Parameters) -> None:
@@ -157,8 +165,9 @@ class DualEncoder(SavedModel):
             return vectors
         batch = self.tokenize(texts, on_truncate)
         p = self.parameters.sub(side)
+        buffers = Buffers()
         order = np.argsort(batch.lengths, kind="stable")
         for start in tqdm(range(0, len(order), SEQUENCES_A_PASS), "embed", unit="batch", disable=not progress):
             chunk = order[start : start + SEQUENCES_A_PASS]
-            vectors[chunk], _ = tower(p, self.config, batch.take(chunk))
+            vectors[chunk] = infer_tower(p, self.config, batch.take(chunk), buffers)
         return vectors

@@ -11,35 +11,39 @@ Source   Reimers & Gurevych 2019 (SBERT, arXiv:1908.10084), section 3
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
+from minibert import runtime
 from minibert.encoder import hidden_states
+from minibert.inference import Buffers, least_rows
+from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.ops import l2_normalize
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
-from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, sentence_vectors
+from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, infer_sentences
 from tokenizers.tokenizer import check_texts
-from tokenizers.truncation import report_truncated
+from tokenizers.truncation import ON_TRUNCATE, check_choice, report_truncated
 
 PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}  # names a side's prompt may have
 TOKENS_A_PASS = 1024
 
 
-class SentenceEncoder:
+class SentenceEncoder(SavedModel):
     """A tokenizer, a configuration and weights.
 
     encoder = SentenceEncoder.load(folder)      # of sentence-transformers, or of BERT
     scores = encoder.encode(texts) @ encoder.encode(others).T
     """
 
+    kind = "sentence_encoder"
+    config_class = SentenceEncoderConfig
+
     def __init__(self, tokenizer, config: SentenceEncoderConfig, parameters: Parameters):
-        if config.vocab_size < tokenizer.vocab_size:
-            raise ValueError(f"expected a vocab_size of at least {tokenizer.vocab_size}, got {config.vocab_size}")
-        self.tokenizer, self.config, self.parameters = tokenizer, config, parameters
+        check_vocabulary(tokenizer, config)
+        super().__init__(tokenizer, config, parameters)
 
     @classmethod
     def load(cls, folder, truncate_dim: int | None = None) -> SentenceEncoder:
@@ -71,14 +75,6 @@ class SentenceEncoder:
         """What the vectors are compared by, in the words of `ann`: "cosine", "ip" or "l2"."""
         return METRICS[self.config.similarity]
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of configuration, tokenizer and weights: equal fingerprints give equal vectors."""
-        digest = hashlib.sha256(json.dumps({"model": "sentence_encoder", **asdict(self.config)}).encode())
-        digest.update(self.tokenizer.to_json().encode())
-        digest.update(self.parameters.flat.tobytes())
-        return digest.hexdigest()
-
     def encode(
         self,
         texts,
@@ -89,13 +85,18 @@ class SentenceEncoder:
         prompt: str | None = None,
         prompt_name: str | None = None,
         return_truncated: bool = False,
+        deterministic: bool | None = None,
+        threads: int | None = None,
     ):
         """Vectors of texts, each with the prompt given, named, or named by default in front.
 
         Shapes   n texts → (n, dim) float32, also for n = 0; with return_truncated also (n,) bool: which were too long
         Units    normalize: unit vectors also where the model has no such module, after truncation to truncate_dim;
                  on_truncate: what becomes of texts beyond max_length: cut with a warning ("warn") or without
-                 ("silent"), refused ("raise"), or read in windows ("window"), whose vectors are averaged by tokens
+                 ("silent"), refused ("raise"), or read in windows ("window"), whose vectors are averaged by tokens;
+                 deterministic: a text's bits do not depend on the other texts and their order. By default where BLAS's
+                 kernels give that for nothing (AVX-512), False nowhere; True also where texts then go one by one;
+                 threads: by default as many as BLAS has; bits never depend on them
         Raises   TypeError: a text that is no str, with its position; ValueError: an unknown prompt_name or
                  on_truncate, a prompt that leaves no room, or a text too long and on_truncate="raise"
         """
@@ -103,7 +104,7 @@ class SentenceEncoder:
         lead = self._lead(prompt)
         batch, owners, truncated = self.tokenize(texts, on_truncate, prompt)
         skipped = 0 if self.config.include_prompt or not prompt else lead
-        vectors = self._vectors(batch, skipped, progress)
+        vectors = self._vectors(batch, skipped, deterministic, threads, progress)
         if len(owners) != len(truncated):
             vectors = self._average(vectors, batch.lengths - lead, owners)
         vectors = vectors[:, : self.dim]
@@ -147,6 +148,7 @@ class SentenceEncoder:
         Shapes   n texts → W ≥ n sequences, owners (W,) ascending, truncated (n,) bool; W > n only in windows
         """
         texts = check_texts(texts, "texts")
+        check_choice("on_truncate", on_truncate, ON_TRUNCATE)
         if prompt:
             texts = [prompt + text for text in texts]
         longest, windows = self.config.max_length, on_truncate == "window"
@@ -185,15 +187,35 @@ class SentenceEncoder:
             )
         return lead
 
-    def _vectors(self, batch: Ragged, skipped: int, progress: bool) -> np.ndarray:
+    def _vectors(self, batch: Ragged, skipped: int, deterministic: bool | None, threads: int | None, progress: bool):
         from tqdm import tqdm
 
         vectors = np.empty((len(batch), self.config.full_dim), np.float32)
-        with tqdm(total=len(batch), desc="embed", unit="text", disable=not progress) as bar:
-            for chunk in _passes(batch.lengths):
-                vectors[chunk], _ = sentence_vectors(self.parameters, self.config, batch.take(chunk), None, skipped)
+        rows, passes = self._passes(batch.lengths, deterministic)
+
+        def work(share: list[np.ndarray]) -> None:
+            buffers = Buffers(rows)
+            for chunk in share:
+                vectors[chunk] = infer_sentences(self.parameters, self.config, batch.take(chunk), buffers, skipped)
                 bar.update(len(chunk))
+
+        threads = min(threads or runtime.one_blas_thread.threads, len(passes))
+        with tqdm(total=len(batch), desc="embed", unit="text", disable=not progress) as bar, runtime.one_blas_thread:
+            if threads <= 1:
+                work(passes)
+            else:
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(work, [passes[k::threads] for k in range(threads)]))
         return vectors
+
+    def _passes(self, lengths: np.ndarray, deterministic: bool | None) -> tuple[int, list[np.ndarray]]:
+        """(least rows of a product, texts by length in groups of some TOKENS_A_PASS tokens, or one by one)."""
+        order = np.argsort(lengths, kind="stable")
+        rows = 1 if deterministic is False else least_rows(self.config)
+        if rows is None and deterministic:
+            return 1, np.split(order, np.arange(1, len(order)))
+        passes = (np.cumsum(lengths[order]) - 1) // TOKENS_A_PASS
+        return rows or 1, np.split(order, np.flatnonzero(np.diff(passes)) + 1)
 
     def _average(self, vectors: np.ndarray, tokens: np.ndarray, owners: np.ndarray) -> np.ndarray:
         """The mean of each text's windows, weighted by their tokens; unit vectors stay unit vectors."""
@@ -214,13 +236,6 @@ def _layer(layer: int, first: int, last: int) -> int:
     if not first <= number <= last:
         raise ValueError(f"expected a layer in {first} … {last}, or −1 for the last, got {layer}")
     return number
-
-
-def _passes(lengths: np.ndarray) -> list[np.ndarray]:
-    """Sequences by length, in groups of some TOKENS_A_PASS tokens."""
-    order = np.argsort(lengths, kind="stable")
-    passes = (np.cumsum(lengths[order]) - 1) // TOKENS_A_PASS
-    return np.split(order, np.flatnonzero(np.diff(passes)) + 1) if len(order) else []
 
 
 def _windows(batch: Ragged, longest: int, lead: int, trail: int) -> tuple[Ragged, np.ndarray]:

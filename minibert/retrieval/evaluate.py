@@ -1,4 +1,4 @@
-"""How well an encoder finds the answer that belongs to a question, among all answers."""
+"""How well an encoder finds what belongs to a question: among all answers of pairs, or in a test collection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import numpy as np
 
 import ann
 from minibert.metrics import mrr_at_k, recall_at_k
+from minibert.retrieval.bm25 import BM25
+from minibert.retrieval.fusion import reciprocal_rank
+from minibert.retrieval.measures import Run
+from minibert.retrieval.trec import Beir
 
 
 def evaluate_pairs(encoder, pairs: Sequence[tuple[str, str]], k: int = 10) -> dict[str, float]:
@@ -23,3 +27,42 @@ def evaluate_pairs(encoder, pairs: Sequence[tuple[str, str]], k: int = 10) -> di
     ranked, _ = index.search(encoder.encode_query([question for question, _ in pairs]), k=k)
     relevant = np.array([number[answer] for _, answer in pairs])
     return {f"mrr@{k}": mrr_at_k(ranked, relevant, k), f"recall@{k}": recall_at_k(ranked, relevant, k)}
+
+
+def collection_runs(encoder, collection: Beir, depth: int = 1000, progress: bool = False) -> dict[str, Run]:
+    """Runs of the judged queries, by name: "exact" and "hnsw" over vectors, "bm25" over words, "hybrid" of both.
+
+    A document is its title and text in one line; what is longer than the encoder reads is cut, as is usual there. The
+    difference of "hnsw" from "exact" is the index's, that of "exact" from a better run the model's.
+    Raises   ValueError: no judged query has a text
+    """
+    names, texts = [], []
+    for document in collection.documents():
+        names.append(document["id"])
+        texts.append(" ".join(filter(None, (document["title"], document["text"]))))
+    queries = {id: text for id, text in collection.queries.items() if id in collection.judgements}
+    if not queries or not texts:
+        raise ValueError(f"expected documents and judged queries, got {len(texts)} and {len(queries)}")
+    documents = encoder.encode_document(texts, progress=progress, on_truncate="silent")
+    vectors = encoder.encode_query(list(queries.values()), on_truncate="silent")
+    runs, rows = {}, {}
+    for name, kind in (("exact", ann.Exact), ("hnsw", ann.HNSW)):
+        index = kind(encoder.dim, metric=encoder.metric)
+        index.add(documents)
+        ids, distances = index.search(vectors, k=depth, ef=depth)
+        rows[name], runs[name] = ids, _run(queries, names, ids, 1.0 - distances)
+    words = BM25()
+    words.add(texts)
+    rows["bm25"], scores = words.search(list(queries.values()), k=depth)
+    runs["bm25"] = _run(queries, names, rows["bm25"], scores)
+    fused = [reciprocal_rank([a[a >= 0], b[b >= 0]]) for a, b in zip(rows["exact"], rows["bm25"], strict=True)]
+    runs["hybrid"] = _run(queries, names, [f.ids[:depth] for f in fused], [f.scores[:depth] for f in fused])
+    return runs
+
+
+def _run(queries: dict[str, str], names: list[str], ids, scores) -> Run:
+    """Rows and scores of each query as {query: {document: score}}."""
+    return {
+        query: {names[row]: float(score) for row, score in zip(found, found_scores, strict=True) if row >= 0}
+        for query, found, found_scores in zip(queries, ids, scores, strict=True)
+    }

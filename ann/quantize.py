@@ -1,0 +1,80 @@
+"""Vectors as small integers: four or eight times fewer bytes to fetch on a walk, whose best are measured exactly.
+
+    code = round((x - offset) / step), clipped        int8: 7 bits, 0 … 127     int4: 4 bits, 0 … 15
+    ‖x - y‖² ≈ step² sum_t (code_t(x) - code_t(y))²    l2, and cosine, whose rows have length 1: ‖x - y‖² = 2 (1 - cos)
+    <x, y>   ≈ step² sum_t code_t(x) code_t(y)         ip: offset 0, codes of both signs, ±127 or ±7 (stored + 8)
+
+The offset is one a coordinate, as moving all rows alike changes no difference; the step is one for all, or else
+coordinates would weigh differently. int4 puts coordinate t and t + half into one byte. Rows are filled up with codes of
+zero effect to whole cache lines.
+
+Differs  FAISS's scalar quantizer has a step a coordinate and decodes before it compares; ScaNN and SVS fit a step a row
+"""
+
+import numpy as np
+
+from .distance import COSINE, IP, L2
+from .simd import WIDTH
+
+BITS = {None: 0, "int8": 8, "int4": 4}
+SAMPLE = 65536  # rows that the range is taken from
+TAIL = {8: 0.0, 4: 0.002}  # share of a coordinate's values clipped at either end
+
+
+class Quantizer:
+    """Offset and step of one index's codes."""
+
+    def __init__(self, bits, metric, offset, step):
+        self.bits, self.metric, self.offset, self.step = bits, metric, offset, np.float32(step)
+
+    @classmethod
+    def fit(cls, bits, metric, vectors):
+        """The quantizer whose codes span these rows. Shapes: vectors (n, D), n ≥ 1"""
+        sample = vectors[:: -(-len(vectors) // SAMPLE)]
+        low, high = np.quantile(sample, [TAIL[bits], 1 - TAIL[bits]], axis=0, method="nearest")
+        if metric == IP:
+            offset, span = np.zeros_like(low), max(-low.min(), high.max()) / cls._top(bits, metric)
+        else:
+            offset, span = low, (high - low).max() / cls._top(bits, metric)
+        return cls(bits, metric, offset, span if span > 0 else 1.0)
+
+    @staticmethod
+    def _top(bits, metric):
+        return {(8, IP): 127, (4, IP): 7, (8, L2): 127, (4, L2): 15}[bits, IP if metric == IP else L2]
+
+    def encode(self, vectors):
+        """Codes of rows: (n, D) float32 → (n, width) int8, or uint8 for 4 bits."""
+        top = self._top(self.bits, self.metric)
+        codes = np.rint((vectors - self.offset) / self.step)
+        codes = np.clip(codes, -top if self.metric == IP else 0, top).astype(np.int8)
+        padded = np.zeros((len(codes), width(self.bits, codes.shape[1]) * 8 // self.bits), np.int8)
+        padded[:, : codes.shape[1]] = codes
+        if self.bits == 8:
+            return padded
+        halves = (padded + (8 if self.metric == IP else 0)).astype(np.uint8).reshape(len(codes), 2, -1)
+        return halves[:, 0] | halves[:, 1] << 4
+
+    def encode_queries(self, queries):
+        """The same; under ip a query's length does not matter, so each is stretched to the whole range."""
+        if self.metric == IP:
+            longest = np.abs(queries).max(axis=1, keepdims=True)
+            queries = queries / np.where(longest > 0, longest, 1) * (self._top(self.bits, IP) * self.step)
+        return self.encode(queries)
+
+
+def width(bits, dim):
+    """Bytes of a row of codes: whole cache lines."""
+    return -(-dim * bits // 8 // WIDTH) * WIDTH if dim * bits % 8 == 0 else width(bits, dim + 1)
+
+
+def walk_metric(bits, metric):
+    """The metric that walks use: on codes cosine is l2."""
+    return L2 if bits and metric == COSINE else metric
+
+
+def refined(bits, k):
+    """How many of the nearest by code are measured on the vectors: 1.5 k of 7-bit codes, 3 k of 4-bit codes.
+
+    At k = 10: 12 to 20 and 30 lose nothing up to a recall of .99 (100k x 128 and x 384).
+    """
+    return {0: 0, 8: max(16, k + k // 2), 4: max(32, 3 * k)}[bits]
