@@ -11,8 +11,11 @@ import signal
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from minibert.cli_options import first_tokenizer, on_terminal, positive, whole
+from minibert.cli_translate import add_commands as add_translator_commands
 
 WIDTH = 100  # columns of a shown passage
 
@@ -43,7 +46,7 @@ def demo(args) -> int:
     """Train on Python's own docstrings, index them, answer ten questions."""
     from minibert import demo
 
-    return demo.main(args.folder, seed=args.seed, progress=_on_terminal())
+    return demo.main(args.folder, seed=args.seed, progress=on_terminal())
 
 
 def info(args) -> None:
@@ -61,12 +64,13 @@ def train(args) -> None:
     from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
     from minibert.retrieval.evaluate import evaluate_pairs
     from minibert.train import train_dual_encoder
+    from tokenizers import WordPiece
 
     pairs = read_pairs(args.pairs)
     held_out = read_pairs(args.eval) if args.eval else None
     # Tokenizer and checkpoints of a training under way stand apart: a model in --out stays until this one is done.
     folder = args.out / "training"
-    tokenizer = _tokenizer(folder, pairs, args.vocab_size, args.resume)
+    tokenizer = first_tokenizer(folder, WordPiece.train, pairs, args.vocab_size, args.resume)
     config = DualEncoderConfig(
         vocab_size=tokenizer.vocab_size,
         width=args.width,
@@ -94,29 +98,12 @@ def train(args) -> None:
         resume=args.resume,
         evaluate=(lambda: evaluate_pairs(model, held_out)) if held_out else None,
         checkpoint_every=args.checkpoint_every,
-        progress=_on_terminal(),
+        progress=on_terminal(),
     )
     model.save(args.out)
     for record in history:
         print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
     print(f"saved {args.out}")
-
-
-def _tokenizer(folder: Path, pairs, vocab_size: int, resume: bool):
-    """The tokenizer of a training: made of its pairs, or the one that it began with."""
-    import tokenizers
-    from minibert.checkpoint import save_folder
-    from minibert.data import read_text
-
-    began = f"--vocab-size {vocab_size}"  # asked for: a small corpus gives fewer tokens
-    if resume:
-        if (before := read_text(folder / "began.txt")) != began:
-            raise ValueError(f"{folder}: training began with {before}, now {began}: it can only go on with the same")
-        return tokenizers.load(folder / "tokenizer.json")
-    texts = [text for pair in pairs for text in pair]
-    tokenizer = tokenizers.WordPiece.train(texts, vocab_size=vocab_size, progress=_on_terminal())
-    save_folder(folder, {"tokenizer.json": tokenizer.to_json().encode(), "began.txt": began.encode()})
-    return tokenizer
 
 
 def embed(args) -> None:
@@ -129,7 +116,7 @@ def embed(args) -> None:
 
     texts = [line.removesuffix("\r") for line in read_text(args.file).removesuffix("\n").split("\n")]
     model = SentenceEncoder.load(args.model, truncate_dim=args.dim)
-    vectors = model.encode(texts, args.normalize, _on_terminal(), args.on_truncate, prompt_name=args.prompt)
+    vectors = model.encode(texts, args.normalize, on_terminal(), args.on_truncate, prompt_name=args.prompt)
     with atomic_write(args.out) as file:
         np.save(file, vectors, allow_pickle=False)
     print(f"{len(vectors)} vectors of {vectors.shape[1]} numbers in {args.out}")
@@ -141,7 +128,7 @@ def ingest(args) -> None:
 
     documents = read_documents(args.paths)
     with _open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
-        added, replaced = ingest(store, documents, batch_size=args.batch_size, progress=_on_terminal())
+        added, replaced = ingest(store, documents, batch_size=args.batch_size, progress=on_terminal())
         of_them = f", {replaced} of them in place of earlier ones" if replaced else ""
         print(f"{added} documents added{of_them}, {len(store)} in {args.store}")
 
@@ -201,7 +188,7 @@ def _evaluate_collection(args) -> None:
     from minibert.retrieval.trec import read_beir, write_run
 
     collection = read_beir(args.beir)
-    runs = collection_runs(_load_encoder(args.model), collection, progress=_on_terminal())
+    runs = collection_runs(_load_encoder(args.model), collection, progress=on_terminal())
     means = {name: mean(measure(collection.judgements, run)) for name, run in runs.items()}
     print("measure".ljust(12) + "".join(name.rjust(9) for name in means))
     for kind in ("ndcg", "map", "recall", "p", "mrr"):
@@ -255,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
 
     option = command("demo", demo)
     option("--folder", type=Path, default="minibert-demo", help="where its model and store go")
-    option("--seed", type=_whole(0), default=0, help="same seed, same numbers")
+    option("--seed", type=whole(0), default=0, help="same seed, same numbers")
 
     command("info", info)
     _add_train(command("train", train))
@@ -266,36 +253,38 @@ def _parser() -> argparse.ArgumentParser:
     option("--out", type=Path, required=True, metavar="FILE.npy", help="rows in the order of the lines, float32")
     option("--normalize", action="store_true", help="unit vectors, also where the model has no such module")
     option("--prompt", metavar="NAME", help="the model's prompt to put before each text; by default its default one")
-    option("--dim", type=_whole(1), help="keep only the first numbers of each vector")
+    option("--dim", type=whole(1), help="keep only the first numbers of each vector")
     option("--on-truncate", choices=("warn", "silent", "raise", "window"), default="warn", help="for texts too long")
 
     option = command("ingest", ingest)
     option("paths", nargs="+", type=Path, metavar="PATH", help=".txt, .md and .jsonl files, or folders of them")
     option("--store", type=Path, required=True, help="folder of the store; made when it is not there")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("--chunk-size", type=_whole(1), help="tokens in a passage; by default what the encoder reads at once")
-    option("--overlap", type=_whole(0), default=0, help="tokens that a passage repeats of the one before")
-    option("--batch-size", type=_whole(1), default=512, help="documents committed together")
+    option("--chunk-size", type=whole(1), help="tokens in a passage; by default what the encoder reads at once")
+    option("--overlap", type=whole(0), default=0, help="tokens that a passage repeats of the one before")
+    option("--batch-size", type=whole(1), default=512, help="documents committed together")
 
     option = command("query", query)
     option("words", nargs="*", default=[], metavar="WORD", help="the words of one question")
     option("-q", "--question", action="append", default=[], metavar="TEXT", help="a question; repeat it for several")
     option("--store", type=Path, required=True, help="folder of the store")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("-k", type=_whole(1), default=10, help="hits a question")
+    option("-k", type=whole(1), default=10, help="hits a question")
     option("--exact", action="store_true", help="scan every vector in place of HNSW")
     option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
     option("--where", type=_json, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
     option("--diversity", type=float, default=0.0, help="0 to 1: how much a hit loses by repeating those before it")
-    option("--candidates", type=_whole(1), help="passages that a stage hands to the next; by default 100")
+    option("--candidates", type=whole(1), help="passages that a stage hands to the next; by default 100")
     option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
 
     option = command("eval", evaluate)
     option("pairs", nargs="?", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
     option("--beir", type=Path, metavar="FOLDER", help="a collection: corpus.jsonl, queries.jsonl, qrels/test.tsv")
     option("--model", type=Path, required=True, help="folder of the encoder")
-    option("-k", type=_whole(1), default=10, help="depth of the ranking of pairs")
+    option("-k", type=whole(1), default=10, help="depth of the ranking of pairs")
     option("--runs", type=Path, metavar="FOLDER", help="where TREC run files of the collection go")
+
+    add_translator_commands(command)
     return parser
 
 
@@ -304,33 +293,22 @@ def _add_train(option) -> None:
     option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
     option("--eval", metavar="PAIRS", help="pairs to evaluate on after every epoch")
     option("--resume", action="store_true", help="go on from the last checkpoint of --out")
-    option("--vocab-size", type=_whole(1), default=8000, help="tokens of the WordPiece vocabulary")
-    option("--width", type=_whole(1), default=128, help="width of the hidden layers")
-    option("--layers", type=_whole(1), default=2, help="encoder layers")
-    option("--heads", type=_whole(1), default=4, help="attention heads")
-    option("--dim", type=_whole(1), default=128, help="width of the vectors")
-    option("--max-length", type=_whole(2), default=64, help="tokens read of a text, specials included")
+    option("--vocab-size", type=whole(1), default=8000, help="tokens of the WordPiece vocabulary")
+    option("--width", type=whole(1), default=128, help="width of the hidden layers")
+    option("--layers", type=whole(1), default=2, help="encoder layers")
+    option("--heads", type=whole(1), default=4, help="attention heads")
+    option("--dim", type=whole(1), default=128, help="width of the vectors")
+    option("--max-length", type=whole(2), default=64, help="tokens read of a text, specials included")
     option("--normalize", action=argparse.BooleanOptionalAction, default=True, help="compare by cosine")
-    option("--temperature", type=_positive, default=0.05, help="what scores are divided by in the loss")
+    option("--temperature", type=positive, default=0.05, help="what scores are divided by in the loss")
     option("--dropout", type=float, default=0.0, help="share of hidden values dropped in training")
-    option("--epochs", type=_whole(1), default=5, help="passes over the pairs")
-    option("--batch-size", type=_whole(2), default=64, help="pairs in a step; the others' answers are the negatives")
-    option("--lr", type=_positive, default=5e-4, help="highest learning rate")
-    option("--warmup", type=_whole(0), default=100, help="steps to reach it")
-    option("--clip", type=_positive, default=1.0, help="largest norm of a gradient")
-    option("--seed", type=_whole(0), default=0, help="of weights, order and dropout")
-    option("--checkpoint-every", type=_whole(0), default=200, help="steps between checkpoints; 0: only the last")
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    """An option's type: a whole number from `least` on."""
-
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text}")
-        return int(text)
-
-    return whole
+    option("--epochs", type=whole(1), default=5, help="passes over the pairs")
+    option("--batch-size", type=whole(2), default=64, help="pairs in a step; the others' answers are the negatives")
+    option("--lr", type=positive, default=5e-4, help="highest learning rate")
+    option("--warmup", type=whole(0), default=100, help="steps to reach it")
+    option("--clip", type=positive, default=1.0, help="largest norm of a gradient")
+    option("--seed", type=whole(0), default=0, help="of weights, order and dropout")
+    option("--checkpoint-every", type=whole(0), default=200, help="steps between checkpoints; 0: only the last")
 
 
 def _json(text: str):
@@ -343,17 +321,6 @@ def _json(text: str):
         raise argparse.ArgumentTypeError(f"expected JSON: {error}") from error
 
 
-def _positive(text: str) -> float:
-    """An option's type: a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return number
-
-
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
@@ -362,10 +329,6 @@ def _message(error: Exception) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     print(f"minibert: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _on_terminal() -> bool:
-    return sys.stderr.isatty()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +12,16 @@ import numpy as np
 
 
 def read_text(path) -> str:
-    """A UTF-8 file's text, a byte order mark removed.
+    """A UTF-8 file's text, a byte order mark removed; a file that ends in .gz is unpacked.
 
-    Raises   ValueError: bytes that are not UTF-8, with file and position
+    Raises   ValueError: bytes that are not UTF-8, with file and position, or a damaged .gz file
     """
     content = Path(path).read_bytes()
+    if Path(path).suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: not a whole .gz file: {error}") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -45,6 +52,28 @@ def read_pairs(path) -> list[tuple[str, str]]:
     if not pairs:
         raise ValueError(f"{path}: expected at least one pair, got an empty file")
     return pairs
+
+
+def read_parallel(source, target) -> list[tuple[str, str]]:
+    """(text, its translation) of two files, a text a line, UTF-8, also as .gz.
+
+    Raises   ValueError: another number of lines, no lines, or an empty one, with file and line number
+    """
+    sides = [_lines(path) for path in (source, target)]
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(f"{target}: expected as many lines as {source}, {len(sides[0])}, got {len(sides[1])}")
+    for path, lines in zip((source, target), sides, strict=True):
+        if not lines:
+            raise ValueError(f"{path}: expected at least one line, got an empty file")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                raise ValueError(f"{path}, line {number}: expected a text, got an empty line")
+    return list(zip(*sides, strict=True))
+
+
+def _lines(path) -> list[str]:
+    lines = read_text(path).split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _tsv_pair(line: str) -> tuple[str, str]:

@@ -6,7 +6,9 @@ and value weights of a layer, are one fused matrix without a copy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 import numpy as np
 
@@ -19,12 +21,14 @@ class Parameters(Mapping):
     """
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], flat: np.ndarray | None = None, dtype=np.float32):
-        sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        self._offsets = dict(zip(shapes, np.concatenate(([0], np.cumsum(sizes))).tolist(), strict=False))
         self.shapes = shapes
-        self.flat = np.zeros(sum(sizes), dtype) if flat is None else flat
-        if self.flat.shape != (sum(sizes),):
-            raise ValueError(f"expected {sum(sizes)} numbers for these shapes, got an array of shape {self.flat.shape}")
+        self._sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+        ends = list(accumulate(self._sizes.values(), initial=0))
+        self._offsets = dict(zip(shapes, ends, strict=False))
+        self._subs: dict[str, Parameters] = {}
+        self.flat = np.zeros(ends[-1], dtype) if flat is None else flat
+        if self.flat.shape != (ends[-1],):
+            raise ValueError(f"expected {ends[-1]} numbers for these shapes, got an array of shape {self.flat.shape}")
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.stacked(name, 1).reshape(self.shapes[name])
@@ -38,15 +42,16 @@ class Parameters(Mapping):
     def stacked(self, first: str, count: int) -> np.ndarray:
         """`count` neighbours of the shape of `first`, on top of each other: (count · rows, …), a view."""
         start, (rows, *rest) = self._offsets[first], self.shapes[first]
-        size = count * int(np.prod(self.shapes[first]))
-        return self.flat[start : start + size].reshape(count * rows, *rest)
+        return self.flat[start : start + count * self._sizes[first]].reshape(count * rows, *rest)
 
     def sub(self, prefix: str) -> Parameters:
         """The neighbouring parameters whose names start with `prefix`, without it: views of the same numbers."""
-        names = [name for name in self.shapes if name.startswith(prefix)]
-        start = self._offsets[names[0]]
-        shapes = {name.removeprefix(prefix): self.shapes[name] for name in names}
-        return Parameters(shapes, self.flat[start : start + sum(int(np.prod(shape)) for shape in shapes.values())])
+        if prefix not in self._subs:
+            names = [name for name in self.shapes if name.startswith(prefix)]
+            start = self._offsets[names[0]]
+            shapes = {name.removeprefix(prefix): self.shapes[name] for name in names}
+            self._subs[prefix] = Parameters(shapes, self.flat[start : start + sum(self._sizes[name] for name in names)])
+        return self._subs[prefix]
 
     def zeros_like(self) -> Parameters:
         """Zeros of the same shapes: where gradients add up."""
