@@ -9,83 +9,147 @@ from minibert.ops import (
     dropout_backward,
     gelu,
     gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
     linear,
     linear_backward,
     relu,
     relu_backward,
+    rms_norm,
+    rms_norm_backward,
 )
 
-ACTIVATIONS = {"gelu": (gelu, gelu_backward), "relu": (relu, relu_backward)}
+ACTIVATIONS = {
+    "gelu": (gelu, gelu_backward),
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
+    "relu": (relu, relu_backward),
+}
 
 
-def encoder_layer(x, p, batch, config, rng=None, rows=slice(None)):
-    """One post-norm layer: self-attention, then a feed-forward network, each with a residual and a layer norm.
+def encoder_layer(x, p, batch, config, rng=None, rows=slice(None), bias=None):
+    """One layer: self-attention, then a feed-forward network, each with a residual and a norm.
 
-        h = LayerNorm(x + Attention(x))
-        y = LayerNorm(h + W₂ act(W₁ h))
+        post-norm   h = Norm(x + Attention(x))      y = Norm(h + FFN(h))         Vaswani 2017 section 3.1, BERT
+        pre-norm    h = x + Attention(Norm(x))      y = h + FFN(Norm(h))         Xiong 2020 (arXiv:2002.04745), T5
 
-    Source   Vaswani 2017 section 3.1; names of the parameters `p` as in the BERT checkpoint, below encoder.layer.{i}.
+    Source   names of the parameters `p` as in the BERT checkpoint, below encoder.layer.{i}.
     Shapes   x (T, D) → y (T, D), or only the wanted `rows` of y: all are attended to, the rest is spared
     Differs  query, key and value are one product: their weights lie next to each other
     """
-    activation, _ = ACTIVATIONS[config.activation]
-    qkv, c_qkv = linear(x, p.stacked("attention.self.query.weight", 3), p.stacked("attention.self.query.bias", 3))
-    context, c_attention = attention(qkv, batch, config.heads, config.dropout, rng)
-    attended, c_dense = _linear(context[rows], p, "attention.output.dense")
-    attended, mask_attended = dropout(attended, config.dropout, rng)
-    h, c_norm1 = _norm(x[rows] + attended, p, "attention.output.LayerNorm", config)
-
-    inner, c_inner = _linear(h, p, "intermediate.dense")
-    active, c_active = activation(inner)
-    outer, c_outer = _linear(active, p, "output.dense")
-    outer, mask_outer = dropout(outer, config.dropout, rng)
-    y, c_norm2 = _norm(h + outer, p, "output.LayerNorm", config)
-    caches = c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2
-    return y, (caches, x.shape, rows)
+    attend = _self_attention, (batch, rows, rng, bias)
+    h, c_attention = _sublayer(attend, x, p, "attention.output.LayerNorm", config, rng, rows)
+    y, c_ffn = _sublayer((_feed_forward, ()), h, p, "output.LayerNorm", config, rng)
+    return y, (c_attention, c_ffn)
 
 
-def encoder_layer_backward(dy, cache, config, d):
-    """Gradient of encoder_layer: dx; the parameters' gradients are added to `d`."""
-    caches, shape, rows = cache
-    c_qkv, c_attention, c_dense, mask_attended, c_norm1, c_inner, c_active, c_outer, mask_outer, c_norm2 = caches
-    _, activation_backward = ACTIVATIONS[config.activation]
-    # forward: y = norm(h + dropout(outer))
-    dsum = _norm_backward(dy, c_norm2, d, "output.LayerNorm")
-    dactive = _linear_backward(dropout_backward(dsum, mask_outer), c_outer, d, "output.dense")
-    dinner = activation_backward(dactive, c_active)
-    # h feeds the network and, past it, the residual
-    dh = dsum + _linear_backward(dinner, c_inner, d, "intermediate.dense")
-    # forward: h = norm(x[rows] + dropout(attended))
-    dsum = _norm_backward(dh, c_norm1, d, "attention.output.LayerNorm")
-    # forward: attended = linear(context[rows])
-    dcontext = np.zeros(shape, dy.dtype)
-    dcontext[rows] = _linear_backward(dropout_backward(dsum, mask_attended), c_dense, d, "attention.output.dense")
-    dqkv = attention_backward(dcontext, c_attention)
-    dx, dweight, dbias = linear_backward(dqkv, c_qkv)
-    d.stacked("attention.self.query.weight", 3)[...] += dweight
-    d.stacked("attention.self.query.bias", 3)[...] += dbias
-    dx[rows] += dsum
+def encoder_layer_backward(dy, cache, config, d, dbias=None):
+    """Gradient of encoder_layer: dx; the parameters' gradients are added to `d`, that of the bias to `dbias`."""
+    c_attention, c_ffn = cache
+    dh = _sublayer_backward((_feed_forward_backward, ()), dy, c_ffn, "output.LayerNorm", config, d)
+    attend = _self_attention_backward, (dbias,)
+    return _sublayer_backward(attend, dh, c_attention, "attention.output.LayerNorm", config, d)
+
+
+def _sublayer(function, x, p, norm, config, rng, rows=slice(None)):
+    """x + function(x), with the norm after the sum or, of the function's input only, before."""
+    call, arguments = function
+    before, c_before = normalize(x, p, norm, config) if config.norm_first else (x, None)
+    change, c_change = call(before, p, config, *arguments)
+    change, mask = dropout(change, config.dropout, rng)
+    y, c_after = x[rows] + change, None
+    if not config.norm_first:
+        y, c_after = normalize(y, p, norm, config)
+    return y, (c_before, c_change, mask, c_after, rows)
+
+
+def _sublayer_backward(function, dy, cache, norm, config, d):
+    """Gradient of _sublayer: dx."""
+    call, arguments = function
+    c_before, c_change, mask, c_after, rows = cache
+    if not config.norm_first:
+        # forward: y = norm(sum)
+        dy = normalize_backward(dy, c_after, d, norm, config)
+    # forward: sum = x[rows] + dropout(function(before)): x feeds the function and, past it, the residual
+    dx = call(dropout_backward(dy, mask), c_change, config, d, *arguments)
+    if config.norm_first:
+        # forward: before = norm(x)
+        dx = normalize_backward(dx, c_before, d, norm, config)
+    dx[rows] += dy
     return dx
+
+
+def _self_attention(x, p, config, batch, rows, rng, bias):
+    biases = p.stacked("attention.self.query.bias", 3) if config.biases else None
+    qkv, c_qkv = linear(x, p.stacked("attention.self.query.weight", 3), biases)
+    context, c_context = attention(qkv, batch, config.heads, config.dropout, rng, bias=bias, scaled=config.scaled)
+    y, c_y = _linear(context[rows], p, "attention.output.dense")
+    return y, (c_qkv, c_context, c_y, context.shape, rows)
+
+
+def _self_attention_backward(dy, cache, config, d, dbias):
+    c_qkv, c_context, c_y, shape, rows = cache
+    # forward: y = linear(context[rows])
+    dcontext = np.zeros(shape, dy.dtype)
+    dcontext[rows] = _linear_backward(dy, c_y, d, "attention.output.dense")
+    # forward: context = attention(linear(x))
+    dqkv = attention_backward(dcontext, c_context, dbias)
+    dx, dweight, dbiases = linear_backward(dqkv, c_qkv)
+    d.stacked("attention.self.query.weight", 3)[...] += dweight
+    if config.biases:
+        d.stacked("attention.self.query.bias", 3)[...] += dbiases
+    return dx
+
+
+def _feed_forward(x, p, config):
+    """W₂ act(W₁ x); gated: W₂ (act(W₁ x) · V x), Shazeer 2020 (arXiv:2002.05202) eq. 6."""
+    inner, c_inner = _linear(x, p, "intermediate.dense")
+    active, c_active = ACTIVATIONS[config.activation][0](inner)
+    gate = None
+    if config.gated:
+        value, c_value = _linear(x, p, "intermediate.value")
+        active, gate = active * value, (active, value, c_value)
+    y, c_y = _linear(active, p, "output.dense")
+    return y, (c_inner, c_active, gate, c_y)
+
+
+def _feed_forward_backward(dy, cache, config, d):
+    c_inner, c_active, gate, c_y = cache
+    dx = 0
+    # forward: y = linear(act(inner)), or gated linear(act(inner) · value)
+    dactive = _linear_backward(dy, c_y, d, "output.dense")
+    if config.gated:
+        active, value, c_value = gate
+        dx = _linear_backward(dactive * active, c_value, d, "intermediate.value")
+        dactive = dactive * value
+    dinner = ACTIVATIONS[config.activation][1](dactive, c_active)
+    return _linear_backward(dinner, c_inner, d, "intermediate.dense") + dx
 
 
 def attention_weights(cache) -> np.ndarray:
     """Where the heads looked, from the cache of an encoder_layer over one sequence: (H, T, T)."""
-    (_, (_, _, blocks), *_), _, _ = cache
+    (_, (_, (_, _, blocks), *_), *_), _ = cache
     (_, attended), *_ = blocks
     return attended.weights[0]
 
 
-def encoder_layer_shapes(width: int, ffn: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of one layer; query, key and value first, so that they are one (3D, D) matrix."""
+def encoder_layer_shapes(width: int, ffn: int, inner: int = 0, norm="layer", biases=True, gated=False):
+    """{name: shape} of one layer; query, key and value first, so that they are one (3 · inner, D) matrix.
+
+    Units    inner: width of all heads together, 0 for the layer's own width
+    """
+    inner = inner or width
     shapes: dict[str, tuple[int, ...]] = {}
-    shapes |= {f"attention.self.{part}.weight": (width, width) for part in ("query", "key", "value")}
-    shapes |= {f"attention.self.{part}.bias": (width,) for part in ("query", "key", "value")}
-    shapes |= linear_shapes("attention.output.dense", width, width) | norm_shapes("attention.output.LayerNorm", width)
+    shapes |= {f"attention.self.{part}.weight": (inner, width) for part in ("query", "key", "value")}
+    shapes |= {f"attention.self.{part}.bias": (inner,) for part in ("query", "key", "value")}
+    shapes |= linear_shapes("attention.output.dense", width, inner)
+    shapes |= norm_shapes("attention.output.LayerNorm", width, norm)
     shapes |= linear_shapes("intermediate.dense", ffn, width)
-    shapes |= linear_shapes("output.dense", width, ffn) | norm_shapes("output.LayerNorm", width)
-    return shapes
+    if gated:
+        shapes |= linear_shapes("intermediate.value", ffn, width)
+    shapes |= linear_shapes("output.dense", width, ffn) | norm_shapes("output.LayerNorm", width, norm)
+    return {name: shape for name, shape in shapes.items() if biases or "LayerNorm" in name or name.endswith("weight")}
 
 
 def linear_shapes(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
@@ -93,28 +157,36 @@ def linear_shapes(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, 
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
-def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of one layer norm's parameters."""
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+def norm_shapes(name: str, width: int, norm: str = "layer") -> dict[str, tuple[int, ...]]:
+    """Shapes of one norm's parameters; the root mean square's has no bias."""
+    shapes = {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    return shapes if norm == "layer" else {f"{name}.weight": (width,)}
+
+
+def normalize(x, p, name, config):
+    """The configured norm, with the parameters of that name."""
+    if config.norm == "rms":
+        return rms_norm(x, p[f"{name}.weight"], config.eps)
+    return layer_norm(x, p[f"{name}.weight"], p[f"{name}.bias"], config.eps)
+
+
+def normalize_backward(dy, cache, d, name, config):
+    """Gradient of normalize: dx; the parameters' gradients are added to `d`."""
+    backward = rms_norm_backward if config.norm == "rms" else layer_norm_backward
+    dx, dgamma, *dbeta = backward(dy, cache)
+    d[f"{name}.weight"][...] += dgamma
+    if dbeta:
+        d[f"{name}.bias"][...] += dbeta[0]
+    return dx
 
 
 def _linear(x, p, name):
-    return linear(x, p[f"{name}.weight"], p[f"{name}.bias"])
+    return linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
 
 
 def _linear_backward(dy, cache, d, name):
     dx, dweight, dbias = linear_backward(dy, cache)
     d[f"{name}.weight"][...] += dweight
-    d[f"{name}.bias"][...] += dbias
-    return dx
-
-
-def _norm(x, p, name, config):
-    return layer_norm(x, p[f"{name}.weight"], p[f"{name}.bias"], config.eps)
-
-
-def _norm_backward(dy, cache, d, name):
-    dx, dgamma, dbeta = layer_norm_backward(dy, cache)
-    d[f"{name}.weight"][...] += dgamma
-    d[f"{name}.bias"][...] += dbeta
+    if f"{name}.bias" in d:
+        d[f"{name}.bias"][...] += dbias
     return dx

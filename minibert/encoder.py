@@ -1,7 +1,8 @@
 """The transformer encoder: ids in, one contextual vector per token out.
 
-Its configuration covers BERT (Devlin 2018: token + position + segment embeddings, layer norm, GELU) and PyTorch's plain
-`TransformerEncoder` (Vaswani 2017: ReLU, a last layer norm, no positions unless one adds them).
+Its configuration covers the encoders of this field's history: that of 2017 (Vaswani: sinusoidal positions, ReLU), BERT
+(Devlin 2018: learned positions, segments, GELU), pre-norm ones, and T5's (Raffel 2020: relative positions as a bias on
+the scores, root mean square norm, no biases, in version 1.1 gated GELU); and PyTorch's plain `TransformerEncoder`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from minibert.blocks import (
     encoder_layer_shapes,
     linear_shapes,
     norm_shapes,
+    normalize,
+    normalize_backward,
 )
 from minibert.ops import (
     dropout,
     dropout_backward,
     embedding,
     embedding_backward,
-    layer_norm,
-    layer_norm_backward,
+    relative_bias,
+    relative_bias_backward,
+    sinusoids,
 )
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
@@ -33,17 +37,24 @@ from minibert.ragged import Ragged
 WORDS = "embeddings.word_embeddings.weight"
 POSITIONS = "embeddings.position_embeddings.weight"
 SEGMENTS = "embeddings.token_type_embeddings.weight"
+RELATIVE = "encoder.relative_attention_bias.weight"
+NORMS = "layer", "rms"
+POSITION_KINDS = "learned", "sinusoidal", "relative"
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """Sizes and variants.
 
-    Units    width D, ffn F, heads H (D divisible by H), layers; positions: longest sequence, 0 for no position
-             embeddings; segments: 2 in BERT, 0 for none; pooler: BERT's layer over [CLS], kept with the weights, which
-             no vector of tokens depends on; dropout: rate while training; eps: of the layer norms
-    Raises   ValueError: a size that is not whole or too small, width not divisible by heads, an unknown activation,
-             dropout outside [0, 1), or eps ≤ 0
+    Units    width D, ffn F, heads H, layers; head_width: 0 for D / H; positions: longest sequence, 0 for no position
+             embeddings (relative positions have no longest); position: "learned" rows of a table, "sinusoidal" with the
+             words multiplied by √D, or "relative": a bias by distance in `buckets`, up to `farthest`; segments: 2 in
+             BERT, 0 for none; activation: "gelu", "gelu_tanh" or "relu"; gated: times a second product; norm: "layer"
+             or "rms"; norm_first: before attention and feed-forward network, not after; biases: of linear layers;
+             scaled: scores by 1/√d; pooler: BERT's layer over [CLS], kept with the weights, which no vector of tokens
+             depends on; dropout: rate while training; eps: of the norms
+    Raises   ValueError: a size that is not whole or too small, width not divisible by heads, an unknown choice, dropout
+             outside [0, 1), or eps ≤ 0
     """
 
     vocab_size: int
@@ -57,34 +68,51 @@ class EncoderConfig:
     embedding_norm: bool = True
     final_norm: bool = False
     pooler: bool = False
+    head_width: int = 0
+    position: str = "learned"
+    buckets: int = 32
+    farthest: int = 128
+    gated: bool = False
+    norm: str = "layer"
+    norm_first: bool = False
+    biases: bool = True
+    scaled: bool = True
     dropout: float = 0.1
     eps: float = 1e-12
 
     def __post_init__(self):
         check_sizes(self, 1, "vocab_size", "width", "layers", "heads", "ffn")
-        check_sizes(self, 0, "positions", "segments")
+        check_sizes(self, 0, "positions", "segments", "head_width")
+        check_sizes(self, 4, "buckets", "farthest")
         if not 0 <= self.dropout < 1 or not self.eps > 0:
             raise ValueError(f"expected dropout in [0, 1) and eps above 0, got {self.dropout} and {self.eps}")
-        if self.width % self.heads:
+        if not self.head_width and self.width % self.heads:
             raise ValueError(f"expected a width divisible by {self.heads} heads, got {self.width}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"expected an activation of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        if self.position == "relative" and (self.buckets % 4 or self.farthest <= self.buckets // 4):
+            raise ValueError(f"expected buckets in fours and farthest beyond, got {self.buckets} and {self.farthest}")
+        for name, known in (("activation", ACTIVATIONS), ("norm", NORMS), ("position", POSITION_KINDS)):
+            if getattr(self, name) not in known:
+                article = "an" if name[0] in "aeiou" else "a"
+                raise ValueError(f"expected {article} {name} of {', '.join(known)}, got {getattr(self, name)!r}")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name, as in the BERT checkpoint, and shape."""
         shapes = {WORDS: (self.vocab_size, self.width)}
-        if self.positions:
+        if self.positions and self.position == "learned":
             shapes[POSITIONS] = (self.positions, self.width)
         if self.segments:
             shapes[SEGMENTS] = (self.segments, self.width)
         if self.embedding_norm:
-            shapes |= norm_shapes("embeddings.LayerNorm", self.width)
+            shapes |= norm_shapes("embeddings.LayerNorm", self.width, self.norm)
+        if self.position == "relative":
+            shapes[RELATIVE] = (self.buckets, self.heads)
+        inner = self.heads * self.head_width
+        layer = encoder_layer_shapes(self.width, self.ffn, inner, self.norm, self.biases, self.gated)
         for i in range(self.layers):
-            layer = encoder_layer_shapes(self.width, self.ffn)
             shapes |= {f"encoder.layer.{i}.{name}": shape for name, shape in layer.items()}
         if self.final_norm:
-            shapes |= norm_shapes("encoder.norm", self.width)
+            shapes |= norm_shapes("encoder.norm", self.width, self.norm)
         if self.pooler:
             shapes |= linear_shapes("pooler.dense", self.width, self.width)
         return shapes
@@ -142,12 +170,13 @@ def hidden_states(p: Parameters, config: EncoderConfig, batch: Ragged):
     """
     states, weights = [embedding(batch.ids, p[WORDS])[0]], []
     x, _ = embed(p, config, batch)
+    bias, _ = _bias(p, config, batch)
     for i in range(config.layers):
-        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config)
+        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config, bias=bias)
         states.append(x)
         weights.append(attention_weights(cache))
     if config.final_norm:
-        states[-1], _ = layer_norm(x, p["encoder.norm.weight"], p["encoder.norm.bias"], config.eps)
+        states[-1], _ = normalize(x, p, "encoder.norm", config)
     return states, weights
 
 
@@ -158,46 +187,62 @@ def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=
     Raises   ValueError: a sequence longer than the positions, or an id or segment out of range
     """
     x, embeddings_cache = embed(p, config, batch, rng)
+    bias, bias_cache = _bias(p, config, batch)
     layer_caches = []
     for i in range(config.layers):
         wanted = rows if i == config.layers - 1 else slice(None)
-        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config, rng, wanted)
+        x, cache = encoder_layer(x, p.sub(f"encoder.layer.{i}."), batch, config, rng, wanted, bias)
         layer_caches.append(cache)
-    norm_cache = None
+    norm_cache = mask = None
     if config.final_norm:
-        x, norm_cache = layer_norm(x, p["encoder.norm.weight"], p["encoder.norm.bias"], config.eps)
-    return x, (embeddings_cache, layer_caches, norm_cache)
+        x, norm_cache = normalize(x, p, "encoder.norm", config)
+    if config.norm_first:  # a post-norm layer has dropped what it gave already
+        x, mask = dropout(x, config.dropout, rng)
+    return x, (embeddings_cache, bias, bias_cache, layer_caches, norm_cache, mask)
 
 
 def encoder_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) -> None:
     """Gradients of encoder, added to `d`."""
-    embeddings_cache, layer_caches, norm_cache = cache
+    embeddings_cache, bias, bias_cache, layer_caches, norm_cache, mask = cache
+    # forward: x = dropout(norm(x))
+    dx = dropout_backward(dx, mask)
     if config.final_norm:
-        # forward: x = norm(x)
-        dx, dgamma, dbeta = layer_norm_backward(dx, norm_cache)
-        d["encoder.norm.weight"][...] += dgamma
-        d["encoder.norm.bias"][...] += dbeta
+        dx = normalize_backward(dx, norm_cache, d, "encoder.norm", config)
+    dbias = None if bias is None else np.zeros_like(bias)  # every layer adds the same bias: its gradients add up
     for i in reversed(range(config.layers)):
-        dx = encoder_layer_backward(dx, layer_caches[i], config, d.sub(f"encoder.layer.{i}."))
+        dx = encoder_layer_backward(dx, layer_caches[i], config, d.sub(f"encoder.layer.{i}."), dbias)
+    if bias is not None:
+        d[RELATIVE][...] += relative_bias_backward(dbias, bias_cache)
     embed_backward(dx, embeddings_cache, config, d)
 
 
+def _bias(p: Parameters, config: EncoderConfig, batch: Ragged):
+    """The bias by distance of every layer, or None."""
+    if config.position != "relative":
+        return None, None
+    return relative_bias(p[RELATIVE], int(batch.lengths.max()), config.farthest)
+
+
 def embed(p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Generator | None = None):
-    """Static input vectors: token + position + segment, then layer norm and dropout (Devlin 2018, figure 2).
+    """Static input vectors: token + position + segment, then norm and dropout (Devlin 2018, figure 2).
 
     Shapes   batch of T tokens → x (T, D)
     """
     x, words = embedding(batch.ids, p[WORDS])
     positions = segments = norm = None
-    if config.positions:
+    if config.positions and config.position != "relative":
         check_lengths(batch, config.positions)
-        rows, positions = embedding(batch.positions, p[POSITIONS])
-        x = x + rows
+        if config.position == "sinusoidal":
+            table = sinusoids(int(batch.lengths.max()), config.width).astype(x.dtype)
+            x = x * x.dtype.type(config.width**0.5) + table[batch.positions]
+        else:
+            rows, positions = embedding(batch.positions, p[POSITIONS])
+            x = x + rows
     if config.segments:
         rows, segments = embedding(batch.type_ids, p[SEGMENTS])
         x = x + rows
     if config.embedding_norm:
-        x, norm = layer_norm(x, p["embeddings.LayerNorm.weight"], p["embeddings.LayerNorm.bias"], config.eps)
+        x, norm = normalize(x, p, "embeddings.LayerNorm", config)
     x, mask = dropout(x, config.dropout, rng)
     return x, (words, positions, segments, norm, mask)
 
@@ -207,16 +252,17 @@ def embed_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) 
     words, positions, segments, norm, mask = cache
     # forward: x = dropout(norm(words + positions + segments))
     dx = dropout_backward(dx, mask)
-    if config.embedding_norm:
-        dx, dgamma, dbeta = layer_norm_backward(dx, norm)
-        d["embeddings.LayerNorm.weight"][...] += dgamma
-        d["embeddings.LayerNorm.bias"][...] += dbeta
+    if norm is not None:
+        dx = normalize_backward(dx, norm, d, "embeddings.LayerNorm", config)
     # a sum hands its gradient to every term
-    d[WORDS][...] += embedding_backward(dx, words)
-    if config.positions:
-        d[POSITIONS][...] += embedding_backward(dx, positions)
-    if config.segments:
+    if segments is not None:
         d[SEGMENTS][...] += embedding_backward(dx, segments)
+    if positions is not None:
+        d[POSITIONS][...] += embedding_backward(dx, positions)
+    if config.positions and config.position == "sinusoidal":
+        # forward: √D · words + sinusoids
+        dx = dx * dx.dtype.type(config.width**0.5)
+    d[WORDS][...] += embedding_backward(dx, words)
 
 
 def check_lengths(batch: Ragged, positions: int) -> None:

@@ -56,6 +56,9 @@ class EncoderDecoderConfig(EncoderConfig):
         super().__post_init__()
         if not self.positions or self.segments or self.embedding_norm or self.final_norm:
             raise ValueError("expected positions, and no segments, embedding_norm or final_norm, in the model of 2017")
+        variants = self.norm, self.norm_first, self.gated, self.biases, self.scaled, self.head_width, self.position
+        if variants != ("layer", False, False, True, True, 0, "learned"):
+            raise ValueError("expected post-norm layers of the model of 2017, got one of their variants")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -1,77 +1,62 @@
-"""A Hugging Face BERT folder, both ways: config.json ⇄ EncoderConfig, model.safetensors ⇄ parameters.
+"""A Hugging Face folder, both ways: config.json ⇄ EncoderConfig, model.safetensors ⇄ parameters.
 
-Our parameters carry the checkpoint's own keys, so reading is a look-up: the prefix "bert." of models that were saved
-with a head comes off, and what only such heads use is left out. Pickled weights (pytorch_model.bin) can run code when
-they are opened and are refused.
+What differs from family to family stands in hf_bert.py and hf_t5.py. Pickled weights (pytorch_model.bin) can run code
+when they are opened and are refused.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from minibert import checkpoint
+from minibert import checkpoint, hf_bert, hf_t5
 from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig
 
+FAMILIES = {"bert": hf_bert, "t5": hf_t5}
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-KEYS = {
-    "vocab_size": "vocab_size",
-    "width": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "ffn": "intermediate_size",
-    "positions": "max_position_embeddings",
-    "segments": "type_vocab_size",
-}
-ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}
-FIXED = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
-NOT_WEIGHTS = ("embeddings.position_ids",)  # a buffer of older versions: 0, 1, 2, …
-HEADS = ("cls.",)  # masked words and next sentence, of pre-training
-OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first checkpoints
 
 
 def read_config(folder) -> dict:
     """The settings of an EncoderConfig that config.json asks for; `pooler` is for the weights to say.
 
     Raises   CheckpointError: no file, no JSON, a missing setting, or one that means another network, each by name
-    Differs  attention_probs_dropout_prob is not kept apart from hidden_dropout_prob
     """
     path = Path(folder) / CONFIG
     settings = read_json(path)
-    for key, expected in FIXED.items():
+    family = _family(path, settings)
+    for key, expected in family.FIXED.items():
         if (got := settings.get(key, expected)) != expected:
             raise CheckpointError(f"{path}: expected {key} to be {expected!r}, got {got!r}")
-    missing = [key for key in KEYS.values() if key not in settings]
+    missing = [key for key in family.KEYS.values() if key not in settings]
     if missing:
         raise CheckpointError(f"{path}: lacks {', '.join(missing)}")
-    activation = settings.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        raise CheckpointError(f"{path}: expected hidden_act of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    return {
-        **{ours: settings[theirs] for ours, theirs in KEYS.items()},
-        "activation": ACTIVATIONS[activation],
-        "dropout": settings.get("hidden_dropout_prob", 0.1),
-        "eps": settings.get("layer_norm_eps", 1e-12),
-    }
+    try:
+        return {ours: settings[theirs] for ours, theirs in family.KEYS.items()} | family.read_settings(settings)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def config_json(config: EncoderConfig) -> str:
-    """The config.json of this encoder."""
-    settings = {
-        "architectures": ["BertModel"],
-        **FIXED,
-        **{theirs: getattr(config, ours) for ours, theirs in KEYS.items()},
-        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
-        "hidden_dropout_prob": config.dropout,
-        "attention_probs_dropout_prob": config.dropout,
-        "layer_norm_eps": config.eps,
-        "dtype": "float32",
-    }
-    return json.dumps(settings, indent=2)
+    """The config.json of this encoder.
+
+    Raises   ValueError: Hugging Face's library has no such encoder
+    """
+    family = family_of(config)
+    sizes = {theirs: getattr(config, ours) for ours, theirs in family.KEYS.items()}
+    return json.dumps({**family.FIXED, **sizes, **family.write_settings(config), "dtype": "float32"}, indent=2)
+
+
+def family_of(config: EncoderConfig):
+    """The family whose variant this encoder is; ValueError where it is none's."""
+    for family in FAMILIES.values():
+        if all(getattr(config, name) == value for name, value in family.VARIANT.items()):
+            return family
+    raise ValueError(f"expected an encoder of {' or '.join(FAMILIES)}, got another combination of variants")
 
 
 def read_weights(folder) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -79,15 +64,23 @@ def read_weights(folder) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
     Raises   FileNotFoundError; CheckpointError: a damaged file, or pickled weights only
     """
+    path = Path(folder) / CONFIG
+    family = _family(path, read_json(path))
     tensors, facts = checkpoint.load_file(weights_path(folder))
-    ours = {}
-    for name, tensor in tensors.items():
-        name = name.removeprefix("bert.")
-        for old, new in OLD_NAMES.items():
-            name = name.removesuffix(old) + new if name.endswith(old) else name
-        if name not in NOT_WEIGHTS and not name.startswith(HEADS):
-            ours[name] = tensor
-    return ours, facts
+    named = ((family.to_ours(name), tensor) for name, tensor in tensors.items())
+    return {name: tensor for name, tensor in named if name is not None}, facts
+
+
+def to_theirs(parameters: Mapping[str, np.ndarray], config: EncoderConfig) -> dict[str, np.ndarray]:
+    """An encoder's tensors by the names of its family."""
+    family = family_of(config)
+    return {family.to_theirs(name, config): tensor for name, tensor in parameters.items()}
+
+
+def _family(path: Path, settings: dict):
+    if (kind := settings.get("model_type", "bert")) not in FAMILIES:
+        raise CheckpointError(f"{path}: expected a model_type of {', '.join(FAMILIES)}, got {kind!r}")
+    return FAMILIES[kind]
 
 
 def weights_path(folder) -> Path:

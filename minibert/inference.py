@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from minibert.blocks import normalize
 from minibert.encoder import EncoderConfig, embed, encoder
-from minibert.ops import layer_norm
 from minibert.ops.fused import add_norm, bias_gelu, bias_relu, scaled_softmax
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
@@ -43,8 +43,10 @@ def least_rows(config: EncoderConfig) -> int | None:
     OpenBLAS's AVX-512 kernels sum every row alike from a few rows on; its AVX2 kernels treat 12 rows in two ways, and
     which one a row meets depends on its place. Which is the case is found by trying, on the shapes of this encoder.
     """
-    width, ffn = config.width, config.ffn
-    found = [rows_that_agree(*shape) for shape in ((3 * width, width), (width, width), (ffn, width), (width, ffn))]
+    if not covers(config):
+        return None
+    width, ffn, inner = config.width, config.ffn, config.heads * config.head_width or config.width
+    found = [rows_that_agree(*shape) for shape in ((3 * inner, width), (width, inner), (ffn, width), (width, ffn))]
     return None if None in found else max(found)
 
 
@@ -70,28 +72,34 @@ def rows_that_agree(outputs: int, inputs: int) -> int | None:
     return None
 
 
+def covers(config: EncoderConfig) -> bool:
+    """Whether this path follows such an encoder; the others take the definition's."""
+    variants = config.norm, config.norm_first, config.gated, config.biases, config.scaled, config.position == "relative"
+    return config.activation in ACTIVATIONS and variants == ("layer", False, False, True, True, False)
+
+
 def infer(p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows=None) -> np.ndarray:
     """Contextual vectors of all tokens of a batch, or of the wanted `rows` alone: as `encoder` without a generator.
 
     Shapes   batch of B sequences, T tokens → x (T, D), float32
     Raises   ValueError: as `encoder`
     """
-    if config.activation not in ACTIVATIONS or p.flat.dtype != np.float32:
+    if not covers(config) or p.flat.dtype != np.float32:
         return encoder(p, config, batch, rows=slice(None) if rows is None else rows)[0]
     x, _ = embed(p, config, batch)
     for i in range(config.layers):
         x = layer(x, p.sub(f"encoder.layer.{i}."), config, batch, buffers, rows if i == config.layers - 1 else None)
     if config.final_norm:
-        x, _ = layer_norm(x, p["encoder.norm.weight"], p["encoder.norm.bias"], config.eps)
+        x, _ = normalize(x, p, "encoder.norm", config)
     return x
 
 
 def layer(x, p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows=None) -> np.ndarray:
     """`encoder_layer` for inference; x is overwritten."""
-    width, eps = config.width, np.float32(config.eps)
+    eps = np.float32(config.eps)
     qkv = _product(x, p.stacked("attention.self.query.weight", 3), buffers, "inner")
     qkv += p.stacked("attention.self.query.bias", 3)
-    context = buffers.get("context", len(x), width)
+    context = buffers.get("context", len(x), qkv.shape[1] // 3)
     attend(qkv, context, batch, config.heads, buffers)
     if rows is not None:
         x, context = x[rows], context[rows]

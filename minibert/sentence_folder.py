@@ -24,6 +24,7 @@ from minibert.parameters import Parameters
 from minibert.sentence_network import POOLINGS, Dense, Normalize, SentenceEncoderConfig
 
 MODULES, SETTINGS, LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+LONGEST = 512  # tokens, where neither positions nor the tokenizer's settings say less
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 POOLING_KEYS = {  # what all versions read; vectors of several modes stand side by side in this order
     "cls": "pooling_mode_cls_token",
@@ -58,7 +59,7 @@ def load(folder):
         root, modules = _modules(folder)
         tensors, facts = hf_folder.read_weights(root)
         settings = hf_folder.read_config(root) | modules | _settings(folder)
-        settings["max_length"] = _max_length(root, settings["positions"])
+        settings["max_length"] = _max_length(root, settings.get("positions", 0))
         config = SentenceEncoderConfig(**settings, pooler="pooler.dense.weight" in tensors)
         companions = {}
         for name, _ in config.dense_modules():
@@ -92,7 +93,7 @@ def save(folder, tokenizer, config: SentenceEncoderConfig, parameters: Parameter
     files = {
         **{name: text.encode() for name, text in _texts(tokenizer, config).items()},
         **companions,
-        WEIGHTS: checkpoint.to_bytes(encoder, {"companions": json.dumps(crc32)}),
+        WEIGHTS: checkpoint.to_bytes(hf_folder.to_theirs(encoder, config), {"companions": json.dumps(crc32)}),
     }
     checkpoint.save_folder(folder, files)
 
@@ -157,7 +158,7 @@ def _max_length(root: Path, positions: int) -> int:
         return settings["max_seq_length"]
     path = root / TOKENIZER_CONFIG
     named = read_json(path).get("model_max_length") if path.exists() else None
-    return min(int(named or positions), positions)
+    return min(int(named or LONGEST), positions or LONGEST)
 
 
 def _check_companions(folder: Path, facts: dict[str, str]) -> None:

@@ -26,6 +26,13 @@ TORCH_LIKE = EncoderConfig(
     11, width=8, layers=2, heads=2, ffn=12, positions=0, segments=0, activation="relu", embedding_norm=False,
     final_norm=True, dropout=0.0, eps=1e-5,
 )  # fmt: skip
+PRE_NORM = dataclasses.replace(BERT_LIKE, norm_first=True, final_norm=True, activation="gelu_tanh", head_width=3)
+SINUSOIDAL = dataclasses.replace(TORCH_LIKE, positions=6, position="sinusoidal", final_norm=False, norm="rms")
+T5_LIKE = dataclasses.replace(
+    TORCH_LIKE, position="relative", buckets=8, farthest=5, norm="rms", norm_first=True, gated=True, biases=False,
+    scaled=False, activation="gelu_tanh",
+)  # fmt: skip
+VARIANTS = {"bert": BERT_LIKE, "torch": TORCH_LIKE, "pre-norm": PRE_NORM, "2017": SINUSOIDAL, "t5": T5_LIKE}
 
 
 def random_parameters(config, seed=0):
@@ -35,7 +42,7 @@ def random_parameters(config, seed=0):
     return parameters
 
 
-@pytest.mark.parametrize("config", [BERT_LIKE, TORCH_LIKE], ids=["bert", "torch"])
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 @settings(max_examples=15)
 @given(batch=ragged_batches())
 def test_encoder_equals_the_padded_masked_textbook(config, batch):
@@ -53,7 +60,7 @@ def test_encoder_equals_the_padded_masked_textbook(config, batch):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("base", [BERT_LIKE, TORCH_LIKE], ids=["bert", "torch"])
+@pytest.mark.parametrize("base", VARIANTS.values(), ids=VARIANTS)
 def test_dual_encoder_gradients_are_derivatives(base, normalize):
     """The loss's change in a random direction of each tensor equals that tensor's gradient, with dropout on."""
     settings_ = dataclasses.asdict(base) | {"dropout": 0.2}
@@ -160,7 +167,10 @@ def test_parameters_load_names_every_misfit():
         ({"segments": -1}, "segments to be a whole number of at least 0, got -1"),
         ({"dropout": 1.5}, r"dropout in \[0, 1\)"),
         ({"temperature": 0.0}, "temperature above 0, got 0.0"),
-        ({"activation": "tanh"}, "gelu, relu, got 'tanh'"),
+        ({"activation": "tanh"}, "gelu, gelu_tanh, relu, got 'tanh'"),
+        ({"norm": "batch"}, "a norm of layer, rms, got 'batch'"),
+        ({"position": "rotary"}, "a position of learned, sinusoidal, relative, got 'rotary'"),
+        ({"position": "relative", "buckets": 6}, "buckets in fours"),
         ({"max_length": 7}, "max_length in 2 … 6, got 7"),
         ({"dim": 0}, "dim to be a whole number of at least 1"),
     ],

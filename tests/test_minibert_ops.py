@@ -10,6 +10,7 @@ from minibert import ops
 from minibert.ops.activations import gelu_fast, gelu_plain, gelu_slope_fast, gelu_slope_plain
 from minibert.ops.embedding import scatter_add, scatter_add_fast
 from minibert.ops.layer_norm import center, center_fast, normalize, normalize_fast
+from minibert.ops.relative_bias import relative_buckets
 from minibert.ragged import Ragged
 from oracles import transformer as oracle
 from strategies import matrices, ragged_batches
@@ -29,6 +30,19 @@ CASES = {
         (X, RNG.standard_normal(8), RNG.standard_normal(8)),
     ),
     "gelu": (ops.gelu, ops.gelu_backward, (X,)),
+    "gelu_tanh": (ops.gelu_tanh, ops.gelu_tanh_backward, (X,)),
+    "tanh": (ops.tanh, ops.tanh_backward, (X,)),
+    "rms_norm": (lambda x, g: ops.rms_norm(x, g, 1e-5), ops.rms_norm_backward, (X, RNG.standard_normal(8))),
+    "relative_bias": (
+        lambda table: ops.relative_bias(table, 7, 5),
+        ops.relative_bias_backward,
+        (RNG.standard_normal((8, 3)),),
+    ),
+    "linear without bias": (
+        lambda x, w: ops.linear(x, w),
+        lambda dy, cache: ops.linear_backward(dy, cache)[:2],
+        (X, RNG.standard_normal((5, 8))),
+    ),
     "relu": (ops.relu, ops.relu_backward, (X,)),
     "softmax": (ops.softmax, ops.softmax_backward, (X,)),
     "l2_normalize": (ops.l2_normalize, ops.l2_normalize_backward, (X,)),
@@ -262,3 +276,23 @@ def test_ops_refuse_what_cannot_be_right(call, message):
     """The error says expected, got and where."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(st.sampled_from([(8, 5), (32, 128), (12, 20)]), st.integers(-300, 300))
+def test_relative_buckets_are_those_of_the_formula(sizes, distance):
+    """One distance at a time; the formula in float64 may round a boundary the other way only where it is exact."""
+    ours = relative_buckets(np.array([distance]), *sizes)[0]
+    assert ours == oracle.relative_bucket(distance, *sizes) or abs(distance) in (10, 20, 16, 32, 64)
+
+
+@given(ragged_batches(), st.integers(0, 2**32 - 1))
+def test_attention_by_distance_has_the_right_gradients(batch, seed):
+    """Scores with a bias by distance and without 1/√d: gradients of both, on ragged batches."""
+    rng = np.random.default_rng(seed)
+    qkv, bias = rng.standard_normal((len(batch.ids), 12)), rng.standard_normal((2 * batch.lengths.max() - 1, 2))
+
+    def backward(dy, cache):
+        dbias = np.zeros_like(bias)
+        return ops.attention_backward(dy, cache, dbias), dbias
+
+    assert_gradient(lambda x, b: ops.attention(x, batch, 2, bias=b, scaled=False), backward, (qkv, bias), rng)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import tiny_tokenizer
-from minibert import SentenceEncoder, SentenceEncoderConfig, checkpoint
+from minibert import SentenceEncoder, SentenceEncoderConfig, checkpoint, hf_t5
 from minibert.checkpoint import CheckpointError
 from minibert.encoder import BERT_BASE, BERT_LARGE, initialize
 from minibert.parameters import Parameters
@@ -48,7 +48,10 @@ def test_bert_presets_have_the_published_counts(config, count):
     assert sum(int(np.prod(shape)) for shape in config.shapes.values()) == count
 
 
-@pytest.mark.parametrize("config", [CONFIG, PROMPTED], ids=["plain", "modules"])
+T5 = dataclasses.replace(CONFIG, **hf_t5.VARIANT, head_width=3, activation="gelu_tanh", gated=True, pooler=False)
+
+
+@pytest.mark.parametrize("config", [CONFIG, PROMPTED, T5], ids=["plain", "modules", "t5"])
 def test_sentence_encoder_load_gives_back_what_save_wrote(config, tmp_path):
     """Configuration, tokenizer, weights and vectors, without a warning."""
     model = make(config)
@@ -58,6 +61,13 @@ def test_sentence_encoder_load_gives_back_what_save_wrote(config, tmp_path):
     assert again.fingerprint == model.fingerprint
     np.testing.assert_array_equal(again.encode(TEXTS), model.encode(TEXTS))
     assert again.dim == model.encode(TEXTS).shape[1]
+
+
+def test_sentence_encoder_saves_no_encoder_that_the_library_lacks(tmp_path):
+    """A pre-norm BERT is no model of theirs: refused, and nothing is written."""
+    with pytest.raises(ValueError, match="expected an encoder of bert or t5"):
+        make(dataclasses.replace(CONFIG, norm_first=True)).save(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def rewrite(folder, change):
@@ -137,7 +147,7 @@ def test_sentence_encoder_load_refuses_a_wrong_tensor_by_name(model, tmp_path, c
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("config.json", {"model_type": "roberta"}, "expected model_type to be 'bert', got 'roberta'"),
+        ("config.json", {"model_type": "roberta"}, "model_type of bert, t5, got 'roberta'"),
         ("config.json", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ("config.json", {"hidden_act": "silu"}, "hidden_act of .*got 'silu'"),
         ("config.json", {"hidden_size": None}, "width to be a whole number"),

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.peers import Peer
 from helpers import tiny_tokenizer
-from minibert import SentenceEncoder
+from minibert import SentenceEncoder, hf_folder, hf_t5
 from minibert.encoder import BERT_BASE, BERT_LARGE, EncoderConfig, encoder, encoder_backward
 from minibert.metrics import spearman
 from minibert.parameters import Parameters
@@ -67,7 +67,8 @@ def test_minilm_vectors_and_sts_benchmark_equal_sentence_transformers(peer):
     texts = [found.text for found in docstrings()][:60]
     theirs = peer.call("encode", path=folder, texts=texts)
     np.testing.assert_allclose(model.encode(texts, on_truncate="silent"), theirs, atol=1e-5)
-    scores, first, second = read_sts(os.environ["MINIBERT_DATA"] + "/sts_benchmark/sts-test.csv")
+    data = os.environ.get("MINIBERT_DATA") or pytest.fail("MINIBERT_DATA does not say where the data sets are")
+    scores, first, second = read_sts(f"{data}/sts_benchmark/sts-test.csv")
     similarities = []
     for encode in (model.encode, lambda texts: peer.call("encode", path=folder, texts=texts)):
         a, b = encode(first), encode(second)
@@ -117,6 +118,27 @@ def test_bert_forward_and_gradients_equal_transformers(peer):
             assert max(np.abs(d[name]).max(), np.abs(gradient).max()) < 1e-3
         else:
             assert relative(d[name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
+def test_t5_encoder_forward_and_gradients_equal_transformers(peer, tmp_path, kind):
+    """Random weights, sequences beyond the farthest bucket: vectors within 1e-5, gradients within 1e-4, relative."""
+    rng = np.random.default_rng(1)
+    batch = Ragged.from_sequences([rng.integers(0, 50, n).tolist() for n in (1, 3, 3, 40)])
+    ids, mask, _ = padded(batch)
+    weights = rng.standard_normal((*ids.shape, 32)).astype(np.float32) * mask[..., None].astype(np.float32)
+    twin = peer.call("t5_gradients", path=str(tmp_path), ids=ids, mask=mask, weights=weights, kind=kind)
+    tensors, _ = hf_folder.read_weights(tmp_path)
+    config = EncoderConfig(**hf_folder.read_config(tmp_path))
+    p = Parameters(config.shapes)
+    p.load(tensors)
+    x, cache = encoder(p, config, batch)
+    assert relative(x, twin["output"][mask > 0]) < 1e-5
+    d = p.zeros_like()
+    encoder_backward(weights[mask > 0], cache, config, d)
+    assert {hf_t5.to_theirs(name, config) for name in d} == set(twin["gradients"])
+    for name in d:
+        assert relative(d[name], twin["gradients"][hf_t5.to_theirs(name, config)]) < 1e-4, name
 
 
 @pytest.mark.parametrize(("config", "sizes"), [(BERT_BASE, (768, 12, 12, 3072)), (BERT_LARGE, (1024, 24, 16, 4096))])

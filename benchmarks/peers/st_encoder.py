@@ -90,6 +90,23 @@ def bert_gradients(ids, mask, types, weights, seed=0, **settings):
     return {"state": state, "output": out.detach().numpy(), "gradients": grads}
 
 
+def t5_gradients(path, ids, mask, weights, kind):
+    """A random T5 encoder saved at `path`, its output, and the gradients of Σ weights · output."""
+    sizes = {"vocab_size": 50, "d_model": 32, "d_kv": 6, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+    config = transformers.T5Config(
+        **sizes, relative_attention_num_buckets=8, relative_attention_max_distance=20, feed_forward_proj=kind
+    )
+    torch.manual_seed(0)
+    model = transformers.T5EncoderModel(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, parameter.mean().item(), 0.2)
+    model.save_pretrained(path)
+    out = model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).last_hidden_state
+    (out * torch.from_numpy(weights)).sum().backward()
+    grads = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    return {"output": out.detach().numpy(), "gradients": grads}
+
+
 def bert_shapes(sizes):
     """{name: shape} of a BERT of this width, layers, heads and feed-forward width, without allocating it."""
     names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")

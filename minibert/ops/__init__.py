@@ -6,6 +6,8 @@ called twice (a Siamese network) and the gradients of both calls add up. Every o
 
 from minibert.ops.activations import gelu as gelu
 from minibert.ops.activations import gelu_backward as gelu_backward
+from minibert.ops.activations import gelu_tanh as gelu_tanh
+from minibert.ops.activations import gelu_tanh_backward as gelu_tanh_backward
 from minibert.ops.activations import relu as relu
 from minibert.ops.activations import relu_backward as relu_backward
 from minibert.ops.activations import tanh as tanh
@@ -41,6 +43,10 @@ from minibert.ops.pooling import weighted_mean_pooling_backward as weighted_mean
 from minibert.ops.positions import sinusoids as sinusoids
 from minibert.ops.projected_cross_entropy import projected_cross_entropy as projected_cross_entropy
 from minibert.ops.projected_cross_entropy import projected_cross_entropy_backward as projected_cross_entropy_backward
+from minibert.ops.relative_bias import relative_bias as relative_bias
+from minibert.ops.relative_bias import relative_bias_backward as relative_bias_backward
+from minibert.ops.rms_norm import rms_norm as rms_norm
+from minibert.ops.rms_norm import rms_norm_backward as rms_norm_backward
 from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward
 from minibert.ops.softmax import softmax as softmax

@@ -7,6 +7,8 @@ import numpy as np
 from minibert._jit import kernel
 
 INVERSE_SQRT_2 = 1 / math.sqrt(2)
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
 INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
@@ -50,6 +52,26 @@ def gelu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Gradient of gelu: dx."""
     # forward: y = x Φ(x), so y' = Φ(x) + x φ(x) with φ the normal density
     return gelu_slope_fast(dy, x)
+
+
+def gelu_tanh(x: np.ndarray):
+    """GELU by a hyperbolic tangent, the choice of GPT-2 and T5 v1.1.
+
+        y = ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+
+    Source   Hendrycks & Gimpel 2016 (arXiv:1606.08415) section 2
+    """
+    slope = x.dtype.type(SQRT_2_OVER_PI)
+    t = np.tanh(slope * (x + CUBIC * x * x * x))
+    return x.dtype.type(0.5) * x * (1 + t), (x, t)
+
+
+def gelu_tanh_backward(dy: np.ndarray, cache) -> np.ndarray:
+    """Gradient of gelu_tanh: dx."""
+    x, t = cache
+    # forward: y = ½ x (1 + tanh(u)), so y' = ½ (1 + tanh u) + ½ x (1 − tanh² u) u'
+    du = x.dtype.type(SQRT_2_OVER_PI) * (1 + 3 * CUBIC * x * x)
+    return dy * x.dtype.type(0.5) * (1 + t + x * (1 - t * t) * du)
 
 
 def gelu_plain(x: np.ndarray) -> np.ndarray:

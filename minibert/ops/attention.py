@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert.ops.dropout import dropout, dropout_backward
+from minibert.ops.relative_bias import spread, spread_backward
 from minibert.ops.softmax import softmax, softmax_backward
 from minibert.ragged import Ragged
 
@@ -21,44 +22,58 @@ class Attended(NamedTuple):
     mask: np.ndarray | None
 
 
-def attention(qkv: np.ndarray, batch: Ragged, heads: int, dropout_rate: float = 0.0, rng=None, causal: bool = False):
+def attention(
+    qkv: np.ndarray,
+    batch: Ragged,
+    heads: int,
+    dropout_rate: float = 0.0,
+    rng=None,
+    causal: bool = False,
+    bias: np.ndarray | None = None,
+    scaled: bool = True,
+):
     """Every token looks at all tokens of its own sequence, once per head; a causal one only at itself and those before.
 
         y = concat_h softmax(Q_h K_hᵀ / √d) V_h,   d = D / heads          eq. 1
 
-    Shapes   qkv (T, 3D): query, key and value of each row, side by side → y (T, D)
+    Shapes   qkv (T, 3D): query, key and value of each row, side by side → y (T, D); bias (2 · longest − 1, H) is added
+             to the scores by distance, as `relative_bias` gives it
     Differs  no mask for padding: sequences of one length form a block of their own, so there is nothing to hide;
-             `dropout_rate` drops attention weights, as BERT does
+             `dropout_rate` drops attention weights, as BERT does; without `scaled` no division by √d, as in T5
     """
     y = np.empty((len(qkv), qkv.shape[1] // 3), qkv.dtype)
     blocks = []
     for rows, count, length in batch.runs:
         q, k, v = split_heads(qkv[rows], count, length, heads)
-        context, cache = attend(q, k, v, causal, dropout_rate, rng)
+        pairs = None if bias is None else spread(bias, length)
+        context, cache = attend(q, k, v, causal, dropout_rate, rng, pairs, scaled)
         merge_heads(context, y[rows])
         blocks.append((rows, cache))
     return y, (qkv.shape, heads, blocks)
 
 
-def attention_backward(dy: np.ndarray, cache) -> np.ndarray:
-    """Gradient of attention: dqkv."""
+def attention_backward(dy: np.ndarray, cache, dbias: np.ndarray | None = None) -> np.ndarray:
+    """Gradient of attention: dqkv; that of the bias is added to `dbias`."""
     shape, heads, blocks = cache
     dqkv = np.empty(shape, dy.dtype)
     for rows, block in blocks:
-        gradients = attend_backward(dy[rows], heads, block)
+        gradients = attend_backward(dy[rows], heads, block, dbias)
         # forward: q, k, v = split_heads(qkv)
         for target, gradient in zip(np.split(dqkv[rows], 3, axis=1), gradients, strict=True):
             merge_heads(gradient, target)
     return dqkv
 
 
-def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None):
-    """Eq. 1 for a block of sequences: softmax(q kᵀ / √d) v.
+def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None, pairs=None, scaled: bool = True):
+    """Eq. 1 for a block of sequences: softmax(q kᵀ / √d + pairs) v.
 
-    Shapes   q (count, heads, length, d), k and v (count, heads, others, d) → y as q; causal: others = length
+    Shapes   q (count, heads, length, d), k and v (count, heads, others, d), pairs (heads, length, others) → y as q;
+             causal: others = length
     """
-    scale = q.dtype.type(1 / np.sqrt(q.shape[-1]))
+    scale = q.dtype.type(1 / np.sqrt(q.shape[-1]) if scaled else 1)
     scores = (q @ k.swapaxes(-1, -2)) * scale
+    if pairs is not None:
+        scores += pairs
     if causal:
         scores[..., np.triu(np.ones(scores.shape[-2:], bool), 1)] = -np.inf
     weights, _ = softmax(scores)
@@ -66,16 +81,19 @@ def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None):
     return dropped @ v, Attended(q, k, v, scale, weights, dropped, mask)
 
 
-def attend_backward(dy: np.ndarray, heads: int, cache: Attended):
-    """Gradients of attend: (dq, dk, dv); dy as rows (count · length, D)."""
+def attend_backward(dy: np.ndarray, heads: int, cache: Attended, dbias: np.ndarray | None = None):
+    """Gradients of attend: (dq, dk, dv); dy as rows (count · length, D); those of the pairs are added to `dbias`."""
     q, k, v, scale, weights, dropped, mask = cache
     count, _, length, _ = q.shape
     # forward: y = merge_heads(dropped @ v)
     dcontext = dy.reshape(count, length, heads, -1).swapaxes(1, 2)
     ddropped = dcontext @ v.swapaxes(-1, -2)
     dv = dropped.swapaxes(-1, -2) @ dcontext
-    # forward: dropped = dropout(softmax((q @ k.T) * scale)); a weight that the future had is 0, and so is its gradient
-    dscores = softmax_backward(dropout_backward(ddropped, mask), weights) * scale
+    # forward: dropped = dropout(softmax((q @ k.T) * scale + pairs)); what the future weighs is 0, and so its gradient
+    dscores = softmax_backward(dropout_backward(ddropped, mask), weights)
+    if dbias is not None:
+        spread_backward(dscores.sum(axis=0), dbias)
+    dscores *= scale
     return dscores @ k, dscores.swapaxes(-1, -2) @ q, dv
 
 

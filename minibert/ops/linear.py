@@ -3,15 +3,16 @@
 import numpy as np
 
 
-def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray):
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None):
     """Affine map.
 
         y = x Wᵀ + b
 
-    Shapes   x (T, I), weight (O, I), bias (O,) → y (T, O)
+    Shapes   x (T, I), weight (O, I), bias (O,), none for 0 → y (T, O)
     """
     y = x @ weight.T
-    y += bias
+    if bias is not None:
+        y += bias
     return y, (x, weight)
 
 

@@ -17,6 +17,26 @@ def gelu(x):
     return x * 0.5 * (1 + math.erf(x / math.sqrt(2)))
 
 
+def gelu_tanh(x):
+    """The approximation of section 2 of the same paper."""
+    return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def rms_norm(row, gamma, eps):
+    """Zhang & Sennrich 2019, one row."""
+    square = sum(x * x for x in row) / len(row)
+    return np.array([g * x / math.sqrt(square + eps) for x, g in zip(row, gamma, strict=True)])
+
+
+def relative_bucket(distance, buckets, farthest):
+    """T5's bucket of one distance j − i."""
+    half = buckets // 2
+    side, away, exact = (half if distance > 0 else 0), abs(distance), half // 2
+    if away < exact:
+        return side + away
+    return side + min(half - 1, exact + int(math.log(away / exact) / math.log(farthest / exact) * (half - exact)))
+
+
 def softmax(row):
     """One row; −inf entries get 0."""
     top = max(row)
@@ -24,20 +44,26 @@ def softmax(row):
     return np.array([power / sum(powers) for power in powers])
 
 
-def padded_attention(q, k, v, heads, mask):
+def padded_attention(q, k, v, heads, mask, **variants):
     """Vaswani 2017 eq. 1 with a padding mask; q, k, v (B, L, D), mask (B, L) → (B, L, D)."""
     rows = zip(q, k, v, mask, strict=True)
-    return np.array([masked_attention(q, k, v, heads, lambda i, j, m=m: m[j]) for q, k, v, m in rows])
+    return np.array([masked_attention(q, k, v, heads, lambda i, j, m=m: m[j], **variants) for q, k, v, m in rows])
 
 
-def masked_attention(q, k, v, heads, sees):
-    """Vaswani 2017 eq. 1, one pair of sequences; q (L, D), k, v (M, D), sees(i, j): whether i looks at j → (L, D)."""
+def masked_attention(q, k, v, heads, sees, scale=None, bias=lambda h, i, j: 0):
+    """Vaswani 2017 eq. 1, one pair of sequences; q (L, D), k, v (M, D), sees(i, j): whether i looks at j → (L, D).
+
+    scale: 1/√d unless given; bias(h, i, j) is added to the scores
+    """
     d = q.shape[1] // heads
+    scale = 1 / math.sqrt(d) if scale is None else scale
     out = np.zeros_like(q)
     for h in range(heads):
         part = slice(h * d, (h + 1) * d)
         for i in range(len(q)):
-            scores = [q[i, part] @ k[j, part] / math.sqrt(d) if sees(i, j) else -math.inf for j in range(len(k))]
+            scores = [
+                q[i, part] @ k[j, part] * scale + bias(h, i, j) if sees(i, j) else -math.inf for j in range(len(k))
+            ]
             out[i, part] = sum(w * v[j, part] for j, w in enumerate(softmax(scores)))
     return out
 
@@ -58,18 +84,39 @@ def smoothed_cross_entropy(scores, targets, smoothing):
 
 
 def padded_encoder(p, config, ids, type_ids, mask):
-    """Devlin 2018's encoder, post-norm; ids, type_ids, mask (B, L) → (B, L, D)."""
+    """The encoder of Vaswani 2017, Devlin 2018 or Raffel 2020; ids, type_ids, mask (B, L) → (B, L, D)."""
 
     def linear(x, name):
-        return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+        return x @ p[f"{name}.weight"].T + (p[f"{name}.bias"] if config.biases else 0)
 
     def norm(x, name):
-        gamma, beta = p[f"{name}.weight"], p[f"{name}.bias"]
+        gamma = p[f"{name}.weight"]
+        if config.norm == "rms":
+            return np.array([[rms_norm(row, gamma, config.eps) for row in sequence] for sequence in x])
+        beta = p[f"{name}.bias"]
         return np.array([[layer_norm(row, gamma, beta, config.eps) for row in sequence] for sequence in x])
 
-    activation = np.vectorize(gelu) if config.activation == "gelu" else lambda x: np.maximum(x, 0)
+    def relative(h, i, j):
+        bucket = relative_bucket(j - i, config.buckets, config.farthest)
+        return p["encoder.relative_attention_bias.weight"][bucket, h]
+
+    def attention(x, at):
+        q, k, v = (linear(x, f"{at}.attention.self.{part}") for part in ("query", "key", "value"))
+        variants = {"scale": None if config.scaled else 1}
+        variants |= {"bias": relative} if config.position == "relative" else {}
+        return linear(padded_attention(q, k, v, config.heads, mask, **variants), f"{at}.attention.output.dense")
+
+    def feed_forward(x, at):
+        active = activation(linear(x, f"{at}.intermediate.dense"))
+        active = active * linear(x, f"{at}.intermediate.value") if config.gated else active
+        return linear(active, f"{at}.output.dense")
+
+    forms = {"gelu": np.vectorize(gelu), "gelu_tanh": np.vectorize(gelu_tanh), "relu": lambda x: np.maximum(x, 0)}
+    activation, width = forms[config.activation], config.width
     x = p["embeddings.word_embeddings.weight"][ids]
-    if config.positions:
+    if config.position == "sinusoidal":
+        x = x * math.sqrt(width) + np.array([[sinusoid(t, c, width) for c in range(width)] for t in range(x.shape[1])])
+    elif config.position == "learned" and config.positions:
         x = x + p["embeddings.position_embeddings.weight"][None, : ids.shape[1]]
     if config.segments:
         x = x + p["embeddings.token_type_embeddings.weight"][type_ids]
@@ -77,11 +124,9 @@ def padded_encoder(p, config, ids, type_ids, mask):
         x = norm(x, "embeddings.LayerNorm")
     for i in range(config.layers):
         at = f"encoder.layer.{i}"
-        q, k, v = (linear(x, f"{at}.attention.self.{part}") for part in ("query", "key", "value"))
-        attended = linear(padded_attention(q, k, v, config.heads, mask), f"{at}.attention.output.dense")
-        h = norm(x + attended, f"{at}.attention.output.LayerNorm")
-        y = linear(activation(linear(h, f"{at}.intermediate.dense")), f"{at}.output.dense")
-        x = norm(h + y, f"{at}.output.LayerNorm")
+        for part, function in (("attention.output", attention), ("output", feed_forward)):
+            name = f"{at}.{part}.LayerNorm"
+            x = x + function(norm(x, name), at) if config.norm_first else norm(x + function(x, at), name)
     return norm(x, "encoder.norm") if config.final_norm else x
 
 
