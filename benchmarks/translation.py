@@ -5,7 +5,8 @@ sentences, losses compared first.
 
 python -m benchmarks translation --data FOLDER: trains both from the same weights on the same batches of FOLDER's
 train.{de,en}.gz (Multi30k: 29,000 pairs), then translates val.de.gz with either's weights, greedily and by a beam of 4.
-Goes on from --folder where it was stopped; --only trains one side, so that two processes can share a machine.
+Goes on from --folder where it was stopped; --only trains one side, so that two processes can share a machine; --report
+gives the table of what both have finished so far.
 """
 
 import argparse
@@ -46,6 +47,7 @@ def main(argv):
     parser.add_argument("--data", type=Path, help="folder of train.de.gz, train.en.gz, val.de.gz, val.en.gz")
     parser.add_argument("--folder", type=Path, default="minibert-translation", help="where trainings are kept")
     parser.add_argument("--only", choices=["ours", "torch"], help="train this side alone")
+    parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args(argv)
     if (blas := runtime.openblas()) and blas[1] != options.threads:
         parser.error(f"NumPy's BLAS has {blas[1]} threads: run with OPENBLAS_NUM_THREADS={options.threads}")
@@ -55,9 +57,9 @@ def main(argv):
     pairs = list(zip(read(options.data / "train.de.gz"), read(options.data / "train.en.gz"), strict=True))
     model = new_model(pairs)
     sides = {"ours": train_ours, "torch": train_torch}
-    for side in [options.only] if options.only else sides:
+    for side in [] if options.report else [options.only] if options.only else sides:
         sides[side](model, pairs, options)
-    if not options.only:
+    if options.report or not options.only:
         print(quality(model, read(options.data / "val.de.gz"), read(options.data / "val.en.gz"), options.folder))
     return 0
 
@@ -74,7 +76,7 @@ def new_model(pairs):
 
 
 def train_ours(model, pairs, options):
-    """Our training; the weights of every epoch, and the history with the processor's seconds."""
+    """Our training; the weights of every epoch, and in the checkpoint the history with the processor's seconds."""
     folder = options.folder / "ours"
     seconds = time.process_time()
 
@@ -85,12 +87,11 @@ def train_ours(model, pairs, options):
         checkpoint.save_file(folder / f"epoch-{epoch}.safetensors", dict(model.parameters))
         return {"seconds": seconds - before}
 
-    history = train_translator(
+    train_translator(
         model, pairs, epochs=EPOCHS, tokens_per_batch=TOKENS, learning_rate=LEARNING_RATE, warmup=WARMUP,
         smoothing=SMOOTHING, seed=SEED, folder=folder, resume=(folder / "checkpoint.safetensors").exists(),
         evaluate=evaluate, checkpoint_every=100,
     )  # fmt: skip
-    write_history(folder, history)
 
 
 def train_torch(model, pairs, options):
@@ -119,11 +120,7 @@ def train_torch(model, pairs, options):
             history.append({"steps": len(batches), "loss": float(np.mean(losses)), "seconds": seconds})
             checkpoint.save_file(folder / f"epoch-{epoch}.safetensors", peer.call("weights"))
             peer.call("save", path=folder / "twin.pt")
-            write_history(folder, history)
-
-
-def write_history(folder, history):
-    (folder / "history.json").write_text(json.dumps(history, indent=1))
+            (folder / "history.json").write_text(json.dumps(history, indent=1))
 
 
 def new_twin(parameters, config, threads):
@@ -153,7 +150,8 @@ def padded(batch, fill):
 
 def quality(model, texts, references, folder):
     """Markdown: the loss, the processor's seconds and BLEU of both after every epoch that both finished."""
-    histories = [json.loads((folder / side / "history.json").read_text()) for side in ("ours", "torch")]
+    _, facts = checkpoint.load_file(folder / "ours" / "checkpoint.safetensors")
+    histories = json.loads(facts["history"]), json.loads((folder / "torch" / "history.json").read_text())
     rows = []
     for epoch, records in enumerate(zip(*histories, strict=False)):
         scores = []
