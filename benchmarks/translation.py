@@ -1,7 +1,7 @@
 """The encoder–decoder against PyTorch: how good its translations are, and how long a step of training takes.
 
 python -m benchmarks translation: one step (forward, backward, Adam), alternating, on batches with the lengths of short
-sentences, losses compared first.
+sentences, losses compared first; batches of like lengths, and shuffled ones, in which PyTorch has more to pad.
 
 python -m benchmarks translation --data FOLDER: trains both from the same weights on the same batches of FOLDER's
 train.{de,en}.gz (Multi30k: 29,000 pairs), then translates val.de.gz with either's weights, greedily and by a beam of 4.
@@ -42,7 +42,7 @@ CALL = 20  # steps that the twin takes before it reports
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks translation", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of both; set OPENBLAS_NUM_THREADS to the same")
     parser.add_argument("--data", type=Path, help="folder of train.de.gz, train.en.gz, val.de.gz, val.en.gz")
     parser.add_argument("--folder", type=Path, default="minibert-translation", help="where trainings are kept")
@@ -168,11 +168,17 @@ def quality(model, texts, references, folder):
 def speed(options):
     """One step of either, alternating, on the same batches; losses compared first."""
     rows = []
-    for sizes, vocab_size, tokens in (SIZES, VOCAB_SIZE, 1024), (SIZES, VOCAB_SIZE, 4096), (WIDER, 8000, 4096):
+    for sizes, vocab_size, tokens, shuffled in (
+        (SIZES, VOCAB_SIZE, 1024, False),
+        (SIZES, VOCAB_SIZE, 1024, True),
+        (SIZES, VOCAB_SIZE, 4096, False),
+        (WIDER, 8000, 4096, False),
+        (WIDER, 8000, 4096, True),
+    ):
         config = EncoderDecoderConfig(vocab_size, **sizes)
         p = Parameters(config.shapes)
         initialize(p, np.random.default_rng(SEED))
-        batches = synthetic_batches(np.random.default_rng(SEED), vocab_size, tokens)
+        batches = synthetic_batches(np.random.default_rng(SEED), vocab_size, tokens, shuffled)
         padded = [pad(*batch, BOS_ID) for batch in batches]
         with new_twin(p, replace(config, dropout=0.0), options.threads) as peer:
             losses = peer.call("train", batches=padded, rates=[0.0] * len(batches))["losses"]
@@ -193,17 +199,32 @@ def speed(options):
             peaks = [peak_megabytes(), peer.call("peak_megabytes")]
         name = f"{config.width} wide, {config.layers} + {config.layers} layers, {vocab_size:,} words"
         times = [1000 * seconds / len(batches) for seconds in (result.ours, result.theirs)]
-        rows.append([name, tokens, *times, result.ratio, *peaks])
+        real = sum(len(side.ids) for batch in batches for side in batch)
+        padding = sum(batch["sources"].size + batch["inputs"].size for batch in padded) / real
+        rows.append([name, tokens, "shuffled" if shuffled else "alike", padding, *times, result.ratio, *peaks])
     print(f"dropout {SIZES['dropout']}; {options.threads} thread(s); {machine()}\n")
-    print(table(["model", "tokens a side", "ours ms", "PyTorch ms", "ratio", "ours peak MB", "PyTorch peak MB"], rows))
+    header = (
+        "model",
+        "tokens a side",
+        "lengths",
+        "padded",
+        "ours ms",
+        "PyTorch ms",
+        "ratio",
+        "ours peak MB",
+        "PyTorch peak MB",
+    )
+    print(table(header, rows))
     return 0
 
 
-def synthetic_batches(rng, vocab_size, tokens, count=3):
+def synthetic_batches(rng, vocab_size, tokens, shuffled, count=2):
     """Batches of random words in lengths as of captions: 14 ± 4 tokens, sources 2.5 more or less than their targets."""
     targets = np.clip(np.round(rng.normal(14, 4, 10 * tokens)), 3, 50).astype(int)
     sources = np.clip(np.round(targets + rng.normal(0, 2.5, len(targets))), 2, 50).astype(int)
     batches = batches_by_tokens(np.stack((sources, targets), axis=1), tokens, SEED, 0)[:count]
+    if shuffled:
+        batches = [rng.choice(len(targets), tokens // 14, replace=False) for _ in batches]
     return [
         [
             Ragged.from_sequences([rng.integers(3, vocab_size, n).tolist() for n in side[b]])

@@ -5,7 +5,7 @@ import numpy as np
 from minibert.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minibert.ops.similarity import similarity, similarity_backward
 
-ROWS = 256  # of scores at a time
+ROWS = 512  # of scores at a time
 
 
 def projected_cross_entropy(x: np.ndarray, table: np.ndarray, targets: np.ndarray, smoothing: float = 0.0):
