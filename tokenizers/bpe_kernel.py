@@ -21,7 +21,7 @@ import numpy as np
 from ._jit import bare, inlined
 from .bpe import unspell
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
-from .pairs import CODE_MASK, find_pair
+from .pairs import CODE_MASK, find_pair, mix_pair
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
 from .trie import build_trie, step, token_of
@@ -34,29 +34,40 @@ LONGEST_TOKEN = 1 << 12  # bytes
 class Merges(NamedTuple):
     """slots   (S,) int64, table of pairs.py: left, right → rank + 1
     joined  (S,) int32: id of what the pair makes
+    seen    (S,) uint8: eight bits a slot, set where a pair mixes to: most pairs are no merges, and one bit tells
     """
 
     slots: np.ndarray
     joined: np.ndarray
+    seen: np.ndarray
+
+
+@inlined
+def rank_of(merges, left, right):
+    """Rank of the merge of two ids, or -1."""
+    bit = mix_pair(left, right)
+    if merges.seen[(bit >> 3) & (len(merges.seen) - 1)] >> (bit & 7) & 1 == 0:
+        return -1
+    return int(merges.slots[find_pair(merges.slots, left, right)] & CODE_MASK) - 1
+
+
+RANK, LEFT, RIGHT, SIZE = range(4)
 
 
 class Tokens(NamedTuple):
     """What is known of the tokens, by id.
 
-    rank      (V,) int32: of the merge that makes it of its own bytes; -1 of a byte, NEVER if none does
-    left      (V,) int32, right (V,) int32: what that merge joins
-    data      (N,) uint8, starts (V+1,) int64: the tokens' bytes
+    made      (V, 4) int32: RANK of the merge that makes a token of its own bytes, -1 of a byte, NEVER if none does;
+              LEFT and RIGHT, the ids it joins; SIZE in bytes
     trie      Trie of the tokens that a piece may be cut into, and, with ignore_merges, of all that it may be
-    symbols   (N,) int32: the ids that a token's merging begins with, from its start on; then -1
+    symbols   (N,) int32: the ids that a token's merging begins with, from its start on, starts (V+1,) int64; then -1
     in_order  (V,) bool: the token's own merges happen in the order of their ranks
     """
 
-    rank: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    starts: np.ndarray
+    made: np.ndarray
     trie: tuple
     symbols: np.ndarray
+    starts: np.ndarray
     in_order: np.ndarray
 
 
@@ -74,6 +85,8 @@ def fill_merges(merges, left, right, rank, joined):
         slot = find_pair(merges.slots, int(left[m]), int(right[m]))
         merges.slots[slot] = (int(left[m]) << 21 | int(right[m])) << 21 | (int(rank[m]) + 1)
         merges.joined[slot] = joined[m]
+        bit = mix_pair(int(left[m]), int(right[m]))
+        merges.seen[(bit >> 3) & (len(merges.seen) - 1)] |= 1 << (bit & 7)
 
 
 @bare
@@ -98,14 +111,15 @@ def merge_ids(merges, scratch, n):
 
 
 @bare
-def derive(merges, symbols, scratch, starts, rank, left, right):
-    """How each token comes of its own symbols: rank, left, right."""
-    for t in range(len(rank)):
+def derive(merges, symbols, starts, scratch, made):
+    """Fill in how each token comes of its own symbols."""
+    for t in range(len(made)):
         n = put_symbols(symbols, starts, scratch, 0, t)
+        made[t, RANK], made[t, SIZE] = NEVER, starts[t + 1] - starts[t]
         if n == 1 and scratch.ids[0] == t:
-            rank[t] = -1
+            made[t, RANK] = -1
         elif n > 1 and merge_ids(merges, scratch, n) == 1 and scratch.ids[0] == t:
-            left[t], right[t], rank[t] = scratch.last[0], scratch.last[1], scratch.last[2]
+            made[t, LEFT], made[t, RIGHT], made[t, RANK] = scratch.last[0], scratch.last[1], scratch.last[2]
 
 
 @inlined
@@ -119,16 +133,16 @@ def stays(merges, tokens, scratch, a, b):
         return stays_merged(merges, tokens, scratch, a, b)
     rank_a, rank_b = NEVER, NEVER  # when a and b were taken by the merge undone before
     while True:
-        rank = (merges.slots[find_pair(merges.slots, a, b)] & CODE_MASK) - 1
+        rank = rank_of(merges, a, b)
         if rank >= 0 and rank < rank_a and rank <= rank_b:  # of equal ranks the leftmost comes first
             return False
-        made_a, made_b = int(tokens.rank[a]), int(tokens.rank[b])
-        if made_a > made_b:
-            rank_a, a = made_a, int(tokens.right[a])
-        elif made_b >= 0:
-            rank_b, b = made_b, int(tokens.left[b])
-        else:
+        made_a, made_b = int(tokens.made[a, RANK]), int(tokens.made[b, RANK])
+        if max(made_a, made_b) < 0:
             return True
+        # chosen without a branch: which of two merges was later cannot be foretold
+        later, right, left = made_a > made_b, int(tokens.made[a, RIGHT]), int(tokens.made[b, LEFT])
+        rank_a, a = (made_a if later else rank_a), (right if later else a)
+        rank_b, b = (rank_b if later else made_b), (b if later else left)
 
 
 @bare
@@ -164,19 +178,19 @@ def longest_token(trie, data, i, stop):
     return token
 
 
-@bare
+@inlined
 def cut_piece(data, start, stop, merges, tokens, scratch, out, at):
     """`BPE.merge` of data[start:stop]; returns where its ids end."""
     token, first, i = longest_token(tokens.trie, data, start, stop), at, start
-    if tokens.starts[token + 1] - tokens.starts[token] == stop - start:
+    if tokens.made[token, SIZE] == stop - start:
         out[at] = token
         return at + 1
     deepest = start
     while i < stop:
         end = i
         while token >= 0:
-            end = i + int(tokens.starts[token + 1] - tokens.starts[token])
-            if tokens.rank[token] < NEVER and not scratch.dead[end - start]:
+            end = i + int(tokens.made[token, SIZE])
+            if tokens.made[token, RANK] < NEVER and not scratch.dead[end - start]:
                 if at == first or stays(merges, tokens, scratch, int(out[at - 1]), token):
                     break
             token = int(tokens.trie.shorter[token])
@@ -188,7 +202,7 @@ def cut_piece(data, start, stop, merges, tokens, scratch, out, at):
             scratch.dead[i - start] = True
             deepest = max(deepest, i)
             at -= 1
-            i -= int(tokens.starts[out[at] + 1] - tokens.starts[out[at]])
+            i -= int(tokens.made[out[at], SIZE])
             token = int(tokens.trie.shorter[out[at]])
     if deepest > start:
         scratch.dead[: deepest - start + 1] = False
@@ -203,19 +217,16 @@ def segment_block(data, starts, pattern, kinds, merges, tokens, cache, scratch, 
         i, stop = int(starts[b]), int(starts[b + 1])
         while i < stop:
             start, i = i, int(piece_end(pattern, kinds, data, i, stop))
-            n = i - start
-            if n > LONGEST_CACHED:
-                at = cut_piece(data, start, i, merges, tokens, scratch, out, at)
-                continue
+            n, end, record = i - start, -1, 0
             if n < 8 * SHORT_KEY:
                 end, record = recall(cache.short, SHORT_KEY, data, start, n, out, at)
-            else:
+            elif n <= LONGEST_CACHED:
                 end, record = recall(cache.long, LONG_KEY, data, start, n, out, at)
             if end < 0:
                 end = cut_piece(data, start, i, merges, tokens, scratch, out, at)
                 if n < 8 * SHORT_KEY:
                     remember(cache.short, SHORT_KEY, record, data, start, n, out, at, end)
-                else:
+                elif n <= LONGEST_CACHED:
                     remember(cache.long, LONG_KEY, record, data, start, n, out, at, end)
             at = end
         row_ends[b] = at
@@ -223,7 +234,7 @@ def segment_block(data, starts, pattern, kinds, merges, tokens, cache, scratch, 
 
 
 @bare
-def place_block(data, starts, pattern, kinds, token_starts, ids, row_starts, offsets, word_ids):
+def place_block(data, starts, pattern, kinds, sizes, ids, row_starts, offsets, word_ids):
     """Offsets in characters, and words, of the ids of texts."""
     for b in range(len(starts) - 1):
         i, stop, t, word, seen = int(starts[b]), int(starts[b + 1]), int(row_starts[b]), 0, 0
@@ -233,12 +244,42 @@ def place_block(data, starts, pattern, kinds, token_starts, ids, row_starts, off
             end = int(piece_end(pattern, kinds, data, i, stop))
             while i < end:
                 offsets[t, 0] = seen - (data[i] & 0xC0 == 0x80)  # seen: characters that begin before i
-                for _ in range(token_starts[ids[t] + 1] - token_starts[ids[t]]):
+                for _ in range(sizes[ids[t]]):
                     seen += data[i] & 0xC0 != 0x80
                     i += 1
                 offsets[t, 1], word_ids[t] = seen, word
                 t += 1
             word += 1
+
+
+def make_merges(left, right, rank, joined):
+    """Merges of as many pairs, as arrays."""
+    size = 1 << (2 * len(left)).bit_length()
+    merges = Merges(np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.uint8))
+    fill_merges(merges, *(np.ascontiguousarray(column, np.int64) for column in (left, right, rank, joined)))
+    return merges
+
+
+def derived(merges, symbols, starts, scratch):
+    """(the merges that can happen, `Tokens.made`): of all that spell a token, the one that makes it of its symbols."""
+    made = np.zeros((len(starts) - 1, 4), np.int32)
+    derive(merges, symbols, starts, scratch, made)
+    rank, left, right, _ = made.T.copy()
+    joined = np.flatnonzero((rank >= 0) & (rank < NEVER))
+    return make_merges(left[joined], right[joined], rank[joined], joined), made
+
+
+def orderly(made):
+    """(V,) bool: each merge that makes a token, and what it joins, comes after those before it."""
+    rank, left, right, _ = made.T
+    joined = (rank >= 0) & (rank < NEVER)
+    alone = ~joined | (rank > np.maximum(rank[left], rank[right]))
+    result = alone
+    while True:
+        both = alone & (~joined | (result[left] & result[right]))
+        if np.array_equal(both, result):
+            return result
+        result = both
 
 
 class BPEEngine(Engine):
@@ -254,15 +295,10 @@ class BPEEngine(Engine):
         self.scratch = Scratch(np.empty(2 * longest, np.int32), np.empty(3, np.int32), np.empty(0, bool))
         size = max(model.vocab.values()) + 1
         data, starts = byte_array([spelled.get(i, b"") for i in range(size)])
-        rank, left, right = np.full(size, NEVER, np.int32), *np.zeros((2, size), np.int32)
-        every = self._merges(*self._columns(model.pairs))
         symbols = np.array(model.byte_ids, np.int32)[data]
-        derive(every, symbols, self.scratch, starts, rank, left, right)
-        # of all merges that spell one token only the one that makes it of its own bytes can ever happen
-        made = np.flatnonzero((rank >= 0) & (rank < NEVER))
-        self.merges = self._merges(left[made], right[made], rank[made], made)
-        kept = {data: i for i, data in spelled.items() if model.ignore_merges or rank[i] < NEVER}
-        self.tokens = Tokens(rank, left, right, starts, build_trie(kept), symbols, orderly(rank, left, right))
+        self.merges, made = derived(make_merges(*self._columns(model.pairs)), symbols, starts, self.scratch)
+        kept = {data: i for i, data in spelled.items() if model.ignore_merges or made[i, RANK] < NEVER}
+        self.tokens = Tokens(made, build_trie(kept), symbols, starts, orderly(made))
 
     @staticmethod
     def _columns(pairs):
@@ -273,13 +309,6 @@ class BPEEngine(Engine):
         if ranks.max(initial=0) >= CODE_MASK:
             raise ValueError(f"{len(pairs)} merges: expected at most {CODE_MASK}")
         return left, right, ranks, joined
-
-    @staticmethod
-    def _merges(left, right, rank, joined):
-        size = 1 << (2 * len(left)).bit_length()
-        merges = Merges(np.zeros(size, np.int64), np.zeros(size, np.int32))
-        fill_merges(merges, left, right, rank, joined)
-        return merges
 
     @staticmethod
     def _spelled(model):
@@ -297,18 +326,6 @@ class BPEEngine(Engine):
 
     def _locate_block(self, texts, ids, starts):
         offsets, word_ids = np.empty((len(ids), 2), np.int32), np.empty(len(ids), np.int32)
-        tables = self.pattern, self.kinds, self.tokens.starts
+        tables = self.pattern, self.kinds, self.tokens.made[:, SIZE].copy()
         place_block(*encoded(texts), *tables, ids, starts, offsets, word_ids)
         return offsets, word_ids
-
-
-def orderly(rank, left, right):
-    """(V,) bool: each merge that makes a token, and what it joins, comes after those before it."""
-    made = (rank >= 0) & (rank < NEVER)
-    alone = ~made | (rank > np.maximum(rank[left], rank[right]))
-    result = alone
-    while True:
-        both = alone & (~made | (result[left] & result[right]))
-        if np.array_equal(both, result):
-            return result
-        result = both

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import bare, inlined
-from .utf8 import U64, byte_array, encode, first_n, load
+from .utf8 import FIRST_N, U64, byte_array, encode, load
 
 # A record: the words of the chunk's bytes, the top byte of the last one its length; then three ids of 21 bits a word,
 # in the last one two and their number. A zero record is free, since no chunk is empty.
@@ -38,14 +38,20 @@ class Cache(NamedTuple):
 
 def empty_cache():
     """Cache that holds nothing."""
-    short = np.zeros((SHORT_RECORDS, SHORT_KEY + SHORT_IDS), np.uint64)
-    return Cache(short, np.zeros((LONG_RECORDS, LONG_KEY + LONG_IDS), np.uint64))
+    return Cache(_records(SHORT_RECORDS, SHORT_KEY + SHORT_IDS), _records(LONG_RECORDS, LONG_KEY + LONG_IDS))
+
+
+def _records(count, width):
+    """Zeroed (count, width) uint64 at the start of a cache line of the processor, so that two records touch few."""
+    memory = np.zeros(count * width + 8, np.uint64)
+    skip = -(memory.ctypes.data // 8) % 8
+    return memory[skip : skip + count * width].reshape(count, width)
 
 
 @inlined
 def key_word(data, start, n, words, w):
     """Word w of the key of a chunk of n bytes."""
-    word = U64(0) if n <= 8 * w else first_n(load(data, start + 8 * w), n - 8 * w)
+    word = load(data, start + 8 * w) & FIRST_N[min(max(n - 8 * w, 0), 8)]
     return word | U64(n) << U64(56) if w == words - 1 else word
 
 
@@ -61,29 +67,25 @@ def first_record(records, words, data, start, n):
 
 
 @inlined
-def is_record(records, record, words, data, start, n):
-    """Whether a record holds the chunk."""
-    for w in range(words):
-        if records[record, w] != key_word(data, start, n, words, w):
-            return False
-    return True
-
-
-@inlined
 def recall(records, words, data, start, n, out, at):
-    """Write a remembered chunk's ids; (where they end, its first record), at -1 where it is not remembered."""
-    first = first_record(records, words, data, start, n)
-    record = first
-    if not is_record(records, record, words, data, start, n):
-        record += 1
-        if not is_record(records, record, words, data, start, n):
-            return -1, first
-    for w in range(words, records.shape[1]):  # all places, also those of no ids: a loop without a test is faster
+    """Write a remembered chunk's ids; (where they end, its first record), at -1 where it is not remembered.
+
+    Without tests on the way: which of two records it is cannot be foretold, nor how many ids there are.
+    """
+    first, width = first_record(records, words, data, start, n), records.shape[1]
+    newer, older = U64(0), U64(0)  # bits in which each record's key differs
+    for w in range(words):
+        word = key_word(data, start, n, words, w)
+        newer, older = newer | (records[first, w] ^ word), older | (records[first + 1, w] ^ word)
+    if newer != U64(0) and older != U64(0):
+        return -1, first
+    record = first + int(newer != U64(0))
+    for w in range(words, width):
         ids, place = records[record, w], at + 3 * (w - words)
         out[place] = ids & ID_MASK
         out[place + 1] = ids >> U64(ID_BITS) & ID_MASK
         out[place + 2] = ids >> U64(COUNT_SHIFT) & ID_MASK
-    return at + int(records[record, records.shape[1] - 1] >> U64(COUNT_SHIFT)), first
+    return at + int(records[record, width - 1] >> U64(COUNT_SHIFT)), first
 
 
 @bare

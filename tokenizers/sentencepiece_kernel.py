@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import bare, inlined
-from .bpe_kernel import NEVER, Merges, Scratch, Tokens, cut_piece, derive, fill_merges, longest_token, orderly
+from .bpe_kernel import NEVER, RANK, SIZE, Scratch, Tokens, cut_piece, derived, longest_token, make_merges, orderly
 from .charsmap_kernel import (
     BLANK,
     OVERFLOW,
@@ -143,7 +143,7 @@ def cut_by_merges(data, start, stop, model, room, out, first, at):
             count = at
             at = cut_piece(data, begin, end, model.merges, model.tokens, room.scratch, out.ids, at)
             for t in range(count, at):
-                out.begin[t], i = i, i + model.tokens.starts[out.ids[t] + 1] - model.tokens.starts[out.ids[t]]
+                out.begin[t], i = i, i + model.tokens.made[out.ids[t], SIZE]
                 out.end[t] = i
         if i < stop:
             end = character_end(data, i)
@@ -157,7 +157,7 @@ def is_known(data, i, model):
     """Whether a character is a piece."""
     end = character_end(data, i)
     token = longest_token(model.tokens.trie, data, i, end)
-    return token >= 0 and model.tokens.starts[token + 1] - model.tokens.starts[token] == end - i
+    return token >= 0 and model.tokens.made[token, SIZE] == end - i
 
 
 @bare
@@ -445,9 +445,9 @@ def _scores(model, trie):
 
 
 def _no_merges():
-    nothing = np.zeros((4, 1), np.int32)
-    tokens = Tokens(*nothing[:3], np.zeros(2, np.int64), build_trie({}), nothing[3], np.ones(1, bool))
-    return Merges(np.zeros(1, np.int64), np.zeros(1, np.int32)), tokens
+    made, nothing = np.zeros((1, 4), np.int32), np.empty(0, np.int32)
+    tokens = Tokens(made, build_trie({}), nothing, np.zeros(2, np.int64), np.ones(1, bool))
+    return make_merges(nothing, nothing, nothing, nothing), tokens
 
 
 # BPE: which pieces can be made, and of what
@@ -493,7 +493,6 @@ def _merge_tables(model, strings):
     unused pieces, or with pieces of characters that are none."""
     if model.of_kind(UNUSED) or not set("".join(strings)) <= set(strings):
         return None
-    size = len(model.pieces)
     spelled = [piece.encode() if model.kinds[i] == NORMAL else b"" for i, piece in enumerate(model.pieces)]
     data, starts = byte_array(spelled)
     trie = build_trie({piece: i for i, piece in enumerate(spelled) if piece})
@@ -501,19 +500,9 @@ def _merge_tables(model, strings):
     left, right, joined = np.empty((3, all_splits(data, starts, trie, nothing, nothing, nothing)), np.int32)
     all_splits(data, starts, trie, left, right, joined)
     ranks = np.unique(-np.array(model.scores), return_inverse=True)[1]
-    every, symbols = _merges(left, right, ranks[joined], joined), np.full(len(data), -1, np.int32)
+    every, symbols = make_merges(left, right, ranks[joined], joined), np.full(len(data), -1, np.int32)
     spell_symbols(data, starts, trie, symbols)
     scratch = Scratch(np.empty(max(map(len, spelled)) + 1, np.int32), np.empty(3, np.int32), np.empty(0, bool))
-    rank, left, right = np.full(size, NEVER, np.int32), *np.zeros((2, size), np.int32)
-    derive(every, symbols, scratch, starts, rank, left, right)
-    made = np.flatnonzero((rank >= 0) & (rank < NEVER))
-    kept = build_trie({piece: i for i, piece in enumerate(spelled) if piece and rank[i] < NEVER})
-    tokens = Tokens(rank, left, right, starts, kept, symbols, orderly(rank, left, right))
-    return _merges(left[made], right[made], rank[made], made), tokens
-
-
-def _merges(left, right, rank, joined):
-    size = 1 << (2 * len(left)).bit_length()
-    merges = Merges(np.zeros(size, np.int64), np.zeros(size, np.int32))
-    fill_merges(merges, left, right, rank, joined)
-    return merges
+    merges, made = derived(every, symbols, starts, scratch)
+    kept = build_trie({piece: i for i, piece in enumerate(spelled) if piece and made[i, RANK] < NEVER})
+    return merges, Tokens(made, kept, symbols, starts, orderly(made))

@@ -19,7 +19,7 @@ LABEL_MASK, TOKEN_MASK = (1 << LABEL_BITS) - 1, (1 << TOKEN_BITS) - 1
 TOKEN_SHIFT, BASE_SHIFT = LABEL_BITS, LABEL_BITS + TOKEN_BITS
 MAX_ID = TOKEN_MASK - 1
 BLOCK = 256  # base ^ byte never leaves the block of the base; of the first one only the root's unit is used
-TRIES = 64  # free places looked at before a node's children get a new block
+TRIES = 64  # free places in vain, after which the search begins further on
 
 
 class Trie(NamedTuple):
@@ -59,43 +59,26 @@ def count_nodes(data, starts):
 
 
 @kernel
-def find_base(units, taken, following, bytes_, n):
-    """A base whose places for n bytes are all free, or -1 where the units do not suffice."""
-    place = following[0]
-    for tries in range(TRIES + 1):
-        if tries == TRIES:
-            place = following[len(units)]  # the first block that nothing was put into
-        if place >= len(units):
-            return -1
+def find_base(units, taken, following, place, bytes_, n):
+    """(base whose places for n bytes are all free, tries): the first from the free place on, -1 where there is none."""
+    tries = 0
+    while place < len(units):
         base = place ^ bytes_[0]
         fits = not taken[base]
         for j in range(1, n):
             fits = fits and units[base ^ bytes_[j]] == 0
         if fits:
-            return base
-        place = following[place]
-    return -1
-
-
-@kernel
-def take(units, following, before, place, label):
-    """Put a node at a free place: it leaves the list of free places."""
-    units[place] = label + 1
-    following[before[place]] = following[place]
-    if following[place] < len(units):
-        before[following[place]] = before[place]
-    new_block = (place // BLOCK + 1) * BLOCK
-    if new_block > following[len(units)]:
-        following[len(units)] = new_block
+            return base, tries
+        place, tries = following[place], tries + 1
+    return -1, tries
 
 
 @kernel
 def fill_units(data, starts, ids, nodes, units, shorter):
     """Build the trie of sorted tokens into zeroed units; False where they do not suffice."""
     taken = np.zeros(len(units), np.bool_)
-    following, before = np.arange(1, len(units) + 2), np.arange(-1, len(units))  # free places; [0]: the first
-    following[0], before[BLOCK] = BLOCK, 0
-    following[len(units)] = BLOCK
+    # free places as a list; `first`: where the search begins for one child, and for more, beyond what is full for them
+    following, before, first = np.arange(1, len(units) + 1), np.arange(-1, len(units)), np.full(2, BLOCK)
     # of each node: its unit, its tokens first … last, their common bytes, the longest token on the way
     queue = np.zeros((nodes, 5), np.int64)
     queue[0] = 0, 0, len(ids), 0, -1
@@ -117,16 +100,24 @@ def fill_units(data, starts, ids, nodes, units, shorter):
             t += 1
         if n == 0:
             continue
-        base = find_base(units, taken, following, bytes_, n)
+        kind = min(n, 2) - 1
+        base, tries = find_base(units, taken, following, first[kind], bytes_, n)
         if base < 0:
             return False
+        if tries > TRIES:
+            first[kind] = base ^ bytes_[0]
         taken[base], firsts[n] = True, last
         units[node] |= base << BASE_SHIFT
         for j in range(n):
             place = base ^ bytes_[j]
-            take(units, following, before, place, bytes_[j])
+            units[place] = bytes_[j] + 1
+            following[before[place]] = following[place]  # it leaves the list, but still points into it
+            before[following[place]] = before[place]
             queue[filled] = place, firsts[j], firsts[j + 1], depth + 1, longest
             filled += 1
+        for other in range(2):
+            while first[other] < len(units) and units[first[other]] != 0:
+                first[other] = following[first[other]]
     return True
 
 

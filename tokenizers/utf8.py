@@ -9,9 +9,10 @@ import numpy as np
 from ._jit import inlined
 
 U64 = np.uint64
-SPARE = 8  # bytes after the last text, so that a word may be read at its end
+SPARE = 40  # bytes after the last text, so that words may be read beyond its end
 BYTES = U64(0x0101010101010101)  # times b: b in every byte
 FLAGS, LOW_BITS, CASE_BIT = BYTES * U64(0x80), BYTES * U64(0x7F), BYTES * U64(0x20)
+FIRST_N = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # masks of the first n bytes
 FROM_A, AFTER_Z = BYTES * U64(0x80 - 0x61), BYTES * U64(0x80 - 0x7B)  # added, the top bit says "≥ a", "> z"
 FROM_0, AFTER_9 = BYTES * U64(0x80 - 0x30), BYTES * U64(0x80 - 0x3A)
 
@@ -35,12 +36,6 @@ def load(data, i):
     low = U64(data[j]) | U64(data[j + U64(1)]) << U64(8) | U64(data[j + U64(2)]) << U64(16)
     middle = U64(data[j + U64(3)]) << U64(24) | U64(data[j + U64(4)]) << U64(32) | U64(data[j + U64(5)]) << U64(40)
     return low | middle | U64(data[j + U64(6)]) << U64(48) | U64(data[j + U64(7)]) << U64(56)
-
-
-@inlined
-def first_n(word, n):
-    """The first n ≤ 8 bytes of a word, the others 0."""
-    return word if n >= 8 else word & ((U64(1) << U64(8 * n)) - U64(1))
 
 
 @inlined

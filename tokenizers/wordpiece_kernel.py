@@ -73,7 +73,7 @@ def add_character(word, code, rules):
         word.n[1] += 1
 
 
-@bare
+@inlined
 def cut_chunk(data, start, end, fold, trie, rules, word, out, at):
     """Normalize and cut a raw chunk; returns where its ids end."""
     i = start
@@ -142,18 +142,16 @@ def segment_block(data, starts, fold, trie, rules, cache, word, out, row_ends, p
                 i, reorder = chunk_end(data, start, stop, fold)
                 plain[b] |= reorder
             n = i - start
-            if n > LONGEST_CACHED:
-                at = cut_chunk(data, start, i, fold, trie, rules, word, out, at)
-                continue
+            end, record = -1, 0
             if n < 8 * SHORT_KEY:
                 end, record = recall(cache.short, SHORT_KEY, data, start, n, out, at)
-            else:
+            elif n <= LONGEST_CACHED:
                 end, record = recall(cache.long, LONG_KEY, data, start, n, out, at)
             if end < 0:
                 end = cut_chunk(data, start, i, fold, trie, rules, word, out, at)
                 if n < 8 * SHORT_KEY:
                     remember(cache.short, SHORT_KEY, record, data, start, n, out, at, end)
-                else:
+                elif n <= LONGEST_CACHED:
                     remember(cache.long, LONG_KEY, record, data, start, n, out, at, end)
             at = end
         if rules.ambiguous:
