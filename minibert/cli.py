@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibert.cli_options import first_tokenizer, on_terminal, positive, whole
+from minibert.cli_tokenizer import add_commands as add_tokenizer_commands
 from minibert.cli_translate import add_commands as add_translator_commands
 
 WIDTH = 100  # columns of a shown passage
@@ -245,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--seed", type=whole(0), default=0, help="same seed, same numbers")
 
     command("info", info)
+    add_tokenizer_commands(commands)
     _add_train(command("train", train))
 
     option = command("embed", embed)

@@ -244,3 +244,25 @@ def test_bpe_training_shows_progress_when_asked(capsys):
     assert capsys.readouterr().err == ""
     BPE.train(["a b ab ab"], vocab_size=300, progress=True)
     assert "reading" in (shown := capsys.readouterr().err) and "joining" in shown
+
+
+@given(merge_tables(), pattern_texts(), st.floats(0, 1), st.integers(0, 99))
+def test_dropout_gives_other_cuts_of_the_same_text(merges, text, dropout, seed):
+    """Seeded, it decodes to the text; 0 gives encode's ids and 1 single bytes; tokens stay in the vocabulary."""
+    tok = byte_tokenizer(merges)
+    found = tok.sample(text, dropout, rng=np.random.default_rng(seed))
+    assert found == tok.sample(text, dropout, rng=np.random.default_rng(seed))
+    assert tok.decode(found.ids) == text
+    assert tok.sample(text, 0, rng=None) == tok.encode(text)
+    assert len(tok.sample(text, 1, rng=np.random.default_rng(seed)).ids) == len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_dropout_leaves_out_each_merge_as_often_as_asked():
+    """One merge possible: joined with probability 1 - dropout, within five standard deviations."""
+    tok, rng = byte_tokenizer([(b"a", b"b")]), np.random.default_rng(0)
+    joined = sum(len(tok.sample("ab", 0.3, rng=rng).ids) == 1 for _ in range(2000))
+    assert abs(joined - 1400) < 5 * (2000 * 0.3 * 0.7) ** 0.5
+    with pytest.raises(ValueError, match="dropout: expected 0 … 1, got -1"):
+        tok.sample("ab", -1, rng=rng)
+    with pytest.raises(TypeError, match="expected str, got NoneType"):
+        tok.sample(None, rng=rng)

@@ -126,30 +126,44 @@ class BPE:
         pairs = [(tokens[a], tokens[b]) for a, b in zip(left, right, strict=True)]
         return byte_level(BPE(vocab, pairs, special_tokens=special_tokens), pattern, special_tokens)
 
-    def match(self, word):
+    def match(self, word, dropout=0.0, rng=None):
         """[(id, start, end)] of one piece of text; a token that ends inside a character spans the whole of it."""
-        data = to_bytes(word)
         characters = [i for i, c in enumerate(word) for _ in to_bytes(c)]
         tokens, start = [], 0
-        for i, length in self.merge(data):
+        for i, length in self.merge(to_bytes(word), dropout, rng):
             tokens.append((i, characters[start], characters[start + length - 1] + 1))
             start += length
         return tokens
 
-    def merge(self, data):
+    def merge(self, data, dropout=0.0, rng=None):
         """[(id, length)] of the tokens that some bytes are cut into."""
+        *_, parts = self.steps(data, dropout, rng)
+        return parts
+
+    def steps(self, data, dropout=0.0, rng=None):
+        """The cut [(id, length)] of some bytes before the first merge, after it, and so on.
+
+        With dropout each merge that could come next is passed over with that probability, and whole tokens are cut too.
+
+        Source   Provilkov 2020 (arXiv:1910.13267) algorithm 1 for dropout
+        """
         whole = spell(data)
-        if self.ignore_merges and whole in self.vocab and whole not in self.special_tokens:
-            return [(self.vocab[whole], len(data))]
+        if self.ignore_merges and not dropout and whole in self.vocab and whole not in self.special_tokens:
+            yield [(self.vocab[whole], len(data))]
+            return
         parts = [(self.byte_ids[byte], 1) for byte in data]
-        while len(parts) > 1:
+        yield parts
+        while True:
             pairs = [self.pairs.get((a, b)) for (a, _), (b, _) in zip(parts, parts[1:], strict=False)]
             known = [(pair[0], i) for i, pair in enumerate(pairs) if pair]
+            if dropout:
+                kept = rng.random(len(known)) >= dropout
+                known = [merge for merge, keep in zip(known, kept, strict=True) if keep]
             if not known:
-                break
+                return
             _, i = min(known)
-            parts[i : i + 2] = [(pairs[i][1], parts[i][1] + parts[i + 1][1])]
-        return parts
+            parts = [*parts[:i], (pairs[i][1], parts[i][1] + parts[i + 1][1]), *parts[i + 2 :]]
+            yield parts
 
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline; None where text is not cut by one of the patterns."""

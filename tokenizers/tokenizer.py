@@ -1,6 +1,6 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -83,9 +83,12 @@ class Tokenizer:
 
     # Text → ids
 
-    def segment(self, text, allowed_special=()):
-        """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
-        tokens, word = [], 0
+    def segment(self, text, allowed_special=(), match=None):
+        """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal.
+
+        match: how a piece is cut, if not as the model does it.
+        """
+        tokens, word, match = [], 0, match or self._match
         for normal, added in self.honoured(allowed_special).split(text):
             if added is not None:
                 start, end = normal.starts[0], normal.ends[-1]
@@ -96,7 +99,7 @@ class Tokenizer:
                 word += 1
                 continue
             for piece in self.pretokenizer.pieces(normal):
-                for i, start, end in self.model.match(piece.text):
+                for i, start, end in match(piece.text):
                     tokens.append((i, piece.starts[start], piece.ends[end - 1], word))
                 word += 1
         if self.template.trim_offsets and tokens:
@@ -151,6 +154,11 @@ class Tokenizer:
         start = np.minimum(offsets[:, 0] + before, offsets[:, 1])
         end = np.where(offsets[:, 1] >= after, np.maximum(offsets[:, 1] - after, start), offsets[:, 1])
         return np.stack([start, end], axis=1).astype(np.int32)
+
+    @cached_property
+    def _match(self):
+        """The model's match, which remembers pieces seen before."""
+        return lru_cache(1 << 14)(self.model.match)
 
     @cached_property
     def _blanks(self):
@@ -245,6 +253,22 @@ class Tokenizer:
             sequences[name] = Kept(part, part.starts[text_index] + first, length)
         layout = [(name, type_id, self.special_tokens.get(name)) for name, type_id in pieces]
         return Batch(layout, sequences, cut, text_index, self._tokens)
+
+    def sample(self, text, dropout=0.1, *, rng):
+        """An Encoding in which merges were left out at random (BPE only), as a training text in another of its forms.
+
+        Source   Provilkov 2020 (arXiv:1910.13267)
+        Units    dropout: probability, 0 gives `encode`'s ids, 1 single bytes; rng: numpy.random.Generator
+        """
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout: expected 0 … 1, got {dropout}")
+        if not hasattr(self.model, "steps"):
+            raise ValueError("dropout needs a BPE model")
+        check_texts([text], "texts")
+        found = of_rows([self.segment(text, match=lambda piece: self.model.match(piece, dropout, rng))])
+        zero = np.zeros(1, np.int64)
+        kept = {"A": Kept(found, zero, np.diff(found.starts))}
+        return Batch([("A", 0, None)], kept, zero > 0, zero, self._tokens).encoding(0)
 
     def __call__(
         self,
