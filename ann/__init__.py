@@ -5,17 +5,19 @@
     ids, distances = index.search(queries, k=10, ef=64)
 
 The other systems of the field stand behind the same verbs: ann.NSW (NMSLIB's graph), ann.RPForest (Annoy's trees),
-ann.IVF and ann.IVFPQ (FAISS's lists and codes). `index.tune(0.95)` finds the setting of a search, `index.recall()`
-says what it finds.
+ann.IVF and ann.IVFPQ (FAISS's lists and codes). `index.tune(0.95)` finds the setting of a search, `index.recall()` says
+what it finds. `ann.from_hnswlib` and `ann.from_faiss` bring graphs over.
 
 Reading order: distance, heap, visited, exact, then graph and hnsw (the algorithms), index (what every index shares),
-inputs, check, recall, files; nsw; kmeans, fitted, ivf, pq (fastscan: its SIMD form), ivfpq; rpforest.
+inputs, check, recall, files, convert; nsw; kmeans, fitted, ivf, pq (fastscan: its SIMD form), ivfpq; rpforest.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .convert import from_faiss as from_faiss
+    from .convert import from_hnswlib as from_hnswlib
     from .exact_index import Exact as Exact
     from .files import CorruptIndexError as CorruptIndexError
     from .files import load as load
@@ -35,6 +37,8 @@ _HOME = {
     "NSW": "nsw",
     "RPForest": "rpforest",
     "Recall": "recall",
+    "from_faiss": "convert",
+    "from_hnswlib": "convert",
     "load": "files",
 }
 __all__ = sorted(_HOME)

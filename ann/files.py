@@ -202,19 +202,24 @@ def load(path, mmap=False):
     mmap    map the vectors and links into memory instead of reading them; they are still read once, for the checksums
     Raises  CorruptIndexError: not an index, damaged, or of an unknown version; names the file and the reason
     """
-    from .check import structure
-
     tables, facts = read_tables(path, mmap)
     try:
-        _require(facts["class"] in CLASSES, f"class {facts['class']!r} is unknown")
-        index = getattr(import_module("ann"), facts["class"])._from_facts(facts)
         if facts["format_version"] == "1" and "parent" in tables:
             tables["parent"][:1] = 0  # the root was row 0, with the parent -1
-        _restore(index, tables, facts)
-        findings = structure(index)
-        _require(not findings, "; ".join(findings[:3]))
+        return assemble(tables, facts)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CorruptIndexError(f"{path}: {error}") from error
+
+
+def assemble(tables, facts):
+    """An index of tables and facts, its structure checked. Raises ValueError, KeyError, TypeError, OverflowError."""
+    from .check import structure
+
+    _require(facts["class"] in CLASSES, f"class {facts['class']!r} is unknown")
+    index = getattr(import_module("ann"), facts["class"])._from_facts(facts)
+    _restore(index, tables, facts)
+    findings = structure(index)
+    _require(not findings, "; ".join(findings[:3]))
     return index
 
 

@@ -38,23 +38,22 @@ class Fitted(Index):
     def _append(self, vectors, ids):
         super()._append(vectors, ids)
         if self._count >= max(2 * self._fitted, self.fit_from):
-            self.compact()
+            self._rebuild(np.flatnonzero(self._live[: self._count]))
         elif self._fitted and self._held < self._count:
             self._lock.exclusively(self._extend)
 
     def _link(self, new_ids, dead):
         assign_ids(self._ids, self._live, self._state, new_ids, dead)
 
-    def compact(self):
-        """Drop the rows that died and fit the structure anew."""
-        live = np.flatnonzero(self._live[: self._count])
+    def _rebuild(self, rows):
+        """Keep these rows alone, and fit the structure to them."""
         fresh = copy(self)
         fresh._clear()
-        Index._append(fresh, self._vectors[live], self._ids[live])
-        fresh._state[LAST_ID] = self._state[LAST_ID]
-        if len(live) >= self.fit_from:
+        Index._append(fresh, self._vectors[rows], self._ids[rows])
+        fresh._state[LAST_ID] = max(self._state[LAST_ID], fresh._state[LAST_ID])
+        if len(rows) >= self.fit_from:
             fresh._fit()
-            fresh._state[[HELD, FITTED]] = len(live)
+            fresh._state[[HELD, FITTED]] = len(rows)
         self._lock.exclusively(vars(self).update, vars(fresh))  # one step: an interrupted compact changes nothing
 
     def _search(self, queries, ids, distances, effort, allowed, threads):
