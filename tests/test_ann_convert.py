@@ -81,7 +81,7 @@ def same_answers(index, other):
 @pytest.mark.kernels
 @pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
 def test_hnswlib_graph_comes_over(metric, tmp_path):
-    """Ids, vectors, levels, links: the same answers at a small ef; nothing is added to a sound graph; and it goes on."""
+    """Ids, vectors, levels, links: the same answers at a small ef; nothing added to a sound graph; and it goes on."""
     index, graph = built(metric)
     (tmp_path / "a").write_bytes(hnswlib_bytes(index, graph))
     other = ann.from_hnswlib(tmp_path / "a", metric)
@@ -238,7 +238,7 @@ def test_damaged_files_never_crash(form, tmp_path):
         path.write_bytes(raw[:size])
         with pytest.raises(ann.CorruptIndexError):
             read(path)
-    for position in rng.permutation(len(raw))[:500].tolist():
+    for position in rng.permutation(len(raw))[:250].tolist():
         bit = 1 << int(rng.integers(8))
         raw[position] ^= bit
         path.write_bytes(raw)
@@ -249,7 +249,7 @@ def test_damaged_files_never_crash(form, tmp_path):
         else:
             assert found.check() == [] and found.search(np.ones((1, 3)), 3)[0].shape == (1, 3)
         raw[position] ^= bit
-    assert refused > 100
+    assert refused > 50
 
 
 def test_converters_say_what_they_need(tmp_path):

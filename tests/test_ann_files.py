@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 
 import ann
 from ann.files import atomic_write, read_tables, write_tables
-from helpers import run_python
+from helpers import ROOT, run_python
+
+GOLDEN = ROOT / "tests" / "golden"
 
 
 def gaussian(seed, n, dim):
@@ -271,3 +273,33 @@ def test_atomic_write_replaces_or_leaves(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("make, name", [(ann.HNSW, "hnsw"), (ann.Exact, "exact")])
+def test_files_of_format_1_are_read(make, name, tmp_path):
+    """Files that the first version wrote: the rows, the answers of exact search over them, and they go on."""
+    index = ann.load(GOLDEN / f"ann-1-{name}.index")
+    assert type(index) is make and index.metadata == {"encoder": "ä"} and index.check() == []
+    assert (index.effort, index.certificate, index._next_id) == (64, None, 24)
+    rows = np.random.default_rng(7).integers(-9, 10, (24, 3)).astype(np.float32)
+    rows[5] = rows[4]
+    rows[3] = rows[0] + 1
+    exact = ann.Exact(3, "l2")
+    exact.add(np.delete(rows, [2, 11], axis=0), np.delete(np.arange(24), [2, 11]))
+    queries = gaussian(1, 20, 3) * 5
+    for each in (index, exact):
+        each.add(rows[:1] - 1, [40])
+    got, expected = index.search(queries, 30, ef=200), exact.search(queries, 30)
+    assert np.array_equal(got[0], expected[0]) and np.array_equal(got[1], expected[1])
+    index.save(tmp_path / "a")
+    assert answers(ann.load(tmp_path / "a")) == answers(index)
+
+
+@every
+def test_save_where_it_cannot(make, tmp_path):
+    """Into a folder that is not there, or over one: OSError, and no trace is left."""
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "nothing" / "a", tmp_path / "folder"):
+        with pytest.raises(OSError):
+            small(make).save(path)
+    assert os.listdir(tmp_path) == ["folder"] and not os.listdir(tmp_path / "folder")
