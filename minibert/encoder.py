@@ -256,13 +256,13 @@ def embed_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) 
         dx = normalize_backward(dx, norm, d, "embeddings.LayerNorm", config)
     # a sum hands its gradient to every term
     if segments is not None:
-        d[SEGMENTS][...] += embedding_backward(dx, segments)
+        embedding_backward(dx, segments, d[SEGMENTS])
     if positions is not None:
-        d[POSITIONS][...] += embedding_backward(dx, positions)
+        embedding_backward(dx, positions, d[POSITIONS])
     if config.positions and config.position == "sinusoidal":
         # forward: √D · words + sinusoids
         dx = dx * dx.dtype.type(config.width**0.5)
-    d[WORDS][...] += embedding_backward(dx, words)
+    embedding_backward(dx, words, d[WORDS])
 
 
 def check_lengths(batch: Ragged, positions: int) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from minibert.blocks import normalize
 from minibert.encoder import EncoderConfig, embed, encoder
-from minibert.ops.fused import add_norm, bias_gelu, bias_relu, scaled_softmax
+from minibert.ops.fused import add_norm, bias_gelu, bias_relu
+from minibert.ops.softmax import scaled_softmax
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 

@@ -2,15 +2,24 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from helpers import assert_gradient
 from minibert import ops
-from minibert.ops.activations import gelu_fast, gelu_plain, gelu_slope_fast, gelu_slope_plain
+from minibert.ops.activations import (
+    gelu_fast,
+    gelu_float32,
+    gelu_plain,
+    gelu_slope_fast,
+    gelu_slope_float32,
+    gelu_slope_plain,
+)
 from minibert.ops.embedding import scatter_add, scatter_add_fast
 from minibert.ops.layer_norm import center, center_fast, normalize, normalize_fast
 from minibert.ops.relative_bias import relative_buckets
+from minibert.ops.softmax import scaled_softmax, scaled_softmax_plain, softmax_slope, softmax_slope_fast
 from minibert.ragged import Ragged
 from oracles import transformer as oracle
 from strategies import matrices, ragged_batches
@@ -296,3 +305,37 @@ def test_attention_by_distance_has_the_right_gradients(batch, seed):
         return ops.attention_backward(dy, cache, dbias), dbias
 
     assert_gradient(lambda x, b: ops.attention(x, batch, 2, bias=b, scaled=False), backward, (qkv, bias), rng)
+
+
+VALUES = st.floats(-30, 30, width=32)
+
+
+def float32_rows(width):
+    return st.integers(1, 5).flatmap(lambda n: arrays(np.float32, (n, width), elements=VALUES))
+
+
+@given(float32_rows(9))
+@example(np.linspace(-12, 12, 9 * 500, dtype=np.float32).reshape(-1, 9))
+def test_gelu_in_float32_equals_its_formula(x):
+    """Value and slope by the rational function, up to where it ends and beyond."""
+    exact = x.astype(float)
+    np.testing.assert_allclose(gelu_float32(x), gelu_plain(exact), rtol=1e-6, atol=1.5e-6)
+    np.testing.assert_allclose(
+        gelu_slope_float32(np.ones_like(x), x), gelu_slope_plain(np.ones(x.shape), exact), atol=4e-6
+    )
+
+
+@given(st.sampled_from([1, 3, 4, 7, 33]).flatmap(float32_rows), st.sampled_from([0.125, 1.0, 40.0]))
+def test_softmax_in_float32_equals_its_formula(x, scale):
+    """Rows of any width that sum to 1; nothing overflows, and −inf weighs exactly 0."""
+    ours, exact, room = x.copy(), x.astype(float), np.empty(x.shape[1], np.int32)
+    scaled_softmax(ours, np.float32(scale), room)
+    scaled_softmax_plain(exact, scale)
+    np.testing.assert_allclose(ours, exact, rtol=1e-5 * (1 + scale), atol=1e-30)
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
+    hidden = np.concatenate((x, np.full((len(x), 2), -np.inf, np.float32)), axis=1)
+    y, _ = ops.softmax(hidden)
+    assert not y[:, -2:].any()
+    np.testing.assert_allclose(y[:, :-2], ops.softmax(x)[0], rtol=1e-6)
+    slopes = softmax_slope_fast(x, y[:, :-2].copy()), softmax_slope(x.astype(float), y[:, :-2].astype(float))
+    np.testing.assert_allclose(*slopes, atol=1e-4)

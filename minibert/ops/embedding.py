@@ -20,10 +20,10 @@ def embedding(ids: np.ndarray, table: np.ndarray):
     return table[ids], (ids, table.shape)
 
 
-def embedding_backward(dy: np.ndarray, cache) -> np.ndarray:
-    """Gradient of embedding: dtable. An id that occurs n times collects n rows."""
+def embedding_backward(dy: np.ndarray, cache, dtable: np.ndarray | None = None) -> np.ndarray:
+    """Gradient of embedding: dtable, or added to that given. An id that occurs n times collects n rows."""
     ids, shape = cache
-    dtable = np.zeros(shape, dy.dtype)
+    dtable = np.zeros(shape, dy.dtype) if dtable is None else dtable
     # forward: y = table[ids]
     scatter_add_fast(dtable, ids, dy)
     return dtable
