@@ -11,7 +11,7 @@ from text_sets import DATA, assert_same_ids, batches, every_document, fuzz, need
 
 import tokenizers
 from benchmarks.peers import Peer
-from benchmarks.tokenizers import stdlib_docstrings
+from benchmarks.texts import stdlib_docstrings
 from tokenizers import BPE
 from tokenizers.bpe import byte_level, unspell
 from tokenizers.pretokenize import PATTERNS

@@ -11,7 +11,7 @@ from text_sets import assert_same_ids, batches, every_document, fuzz, needs_data
 
 import tokenizers
 from benchmarks.peers import Peer
-from benchmarks.tokenizers import stdlib_docstrings
+from benchmarks.texts import stdlib_docstrings
 from helpers import bert_tokenizer
 from tokenizers import components
 from tokenizers.normalize import combining_classes, mapping, unchanged

@@ -14,7 +14,7 @@ from text_sets import DATA, assert_same_ids, batches, every_document, fuzz, need
 
 import tokenizers
 from benchmarks.peers import Peer
-from benchmarks.tokenizers import stdlib_docstrings
+from benchmarks.texts import stdlib_docstrings
 from helpers import TOKENS, bert_tokenizer
 from tokenizers import BertNormalizer, WordPiece
 
