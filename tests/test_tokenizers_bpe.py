@@ -253,7 +253,7 @@ def test_dropout_gives_other_cuts_of_the_same_text(merges, text, dropout, seed):
     found = tok.sample(text, dropout, rng=np.random.default_rng(seed))
     assert found == tok.sample(text, dropout, rng=np.random.default_rng(seed))
     assert tok.decode(found.ids) == text
-    assert tok.sample(text, 0, rng=None) == tok.encode(text)
+    assert tok.sample(text, 0, rng=None).ids == [i for i, *_ in tok.segment(text)]
     assert len(tok.sample(text, 1, rng=np.random.default_rng(seed)).ids) == len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -147,10 +147,17 @@ def test_json_that_cannot_be_followed_is_refused(tmp_path, path, value, reason):
         (b"\xff\xfe", "not UTF-8 at byte 0"),
         (b"[" * 200_000, "bad.json"),
         (b'{"model": {"type": "WordPiece", "vocab": {"\\ud800": 0}}}', "surrogates not allowed"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1, "a": 2}}}', "the key 'a' is there twice"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": 1e999}}}', "id of 'a': unexpected inf"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": -1}}}', "ids must be 0"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": 99999999999}}}', "ids must be 0"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": ' + b"9" * 5000 + b"}}}", "bad.json"),
+        (b'{"model": {"type": "WordLevel", "vocab": {}, "unk_token": "a"}}', "lacks the unknown token 'a'"),
+        (b'{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": null}}', "unk_token: unexpected None"),
     ],
 )
 def test_json_that_is_garbled_is_refused(tmp_path, content, reason):
-    """Empty, no object, no JSON, no UTF-8, nested without end, a lone surrogate as token."""
+    """Empty, no object, no JSON, no UTF-8, nested without end, a lone surrogate as token, keys twice, huge numbers."""
     (tmp_path / "bad.json").write_bytes(content)
     with pytest.raises(TokenizerFileError, match=reason):
         tokenizers.load(tmp_path / "bad.json")

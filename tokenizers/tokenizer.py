@@ -1,12 +1,13 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
+import re
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from .added_tokens import AddedToken, AddedTokens
 from .encoding import Batch, Kept
-from .normalize import BertNormalizer, Identity, unchanged
+from .normalize import REPLACEMENT, BertNormalizer, Identity, unchanged
 from .pretokenize import prefixed
 from .segments import Segments, of_rows, of_words, replace_rows
 from .template import SEQUENCES
@@ -25,6 +26,8 @@ from .truncation import (
 )
 
 PAD_TOKENS = ("[PAD]", "<pad>")
+SURROGATE = re.compile("[\ud800-\udfff]")
+NAMES = {"A": "texts", "B": "pairs"}  # in errors
 
 
 class Tokenizer:
@@ -198,6 +201,7 @@ class Tokenizer:
         is_split_into_words=False,
         allowed_special=(),
         disallowed_special=(),
+        lone_surrogates="keep",
         threads=1,
     ):
         """Batch of texts, or of pairs of texts; those longer than max_length are cut, or laid out in windows.
@@ -205,12 +209,14 @@ class Tokenizer:
         With is_split_into_words a text is a list of words: word_ids are places in that list, offsets those in the word.
         on_truncate "window" gives a text as many rows as it needs, each sharing `stride` tokens with the one before:
         Batch.text_index says whose they are. truncation: which text of a pair is cut; truncation_side: at which end.
+        lone_surrogates: "keep" (byte-level tokens spell them, to other models they are U+FFFD), "replace" or "raise".
 
         Units    max_length in tokens, special tokens included; threads change the time, never the result
         Raises   TypeError: a text is not a str (says which); ValueError: max_length below the number of special
                  tokens, as many pairs as texts expected, a text was cut and on_truncate is "raise", a text holds a
-                 disallowed special token, or stride leaves a window nothing new
+                 disallowed special token or a lone surrogate that is refused, or stride leaves a window nothing new
         """
+        check_choice("lone_surrogates", lone_surrogates, ("keep", "replace", "raise"))
         check_choice("on_truncate", on_truncate, ON_TRUNCATE)
         check_choice("truncation", truncation, STRATEGIES)
         check_choice("truncation_side", truncation_side, SIDES)
@@ -229,7 +235,9 @@ class Tokenizer:
 
         def segments(name, texts):
             words = [word for text in texts for word in text] if is_split_into_words else texts
-            self._refuse(words, allowed_special, disallowed_special, {"A": "texts", "B": "pairs"}[name])
+            if lone_surrogates != "keep":
+                words = without_surrogates(words, NAMES[name], lone_surrogates)
+            self._refuse(words, allowed_special, disallowed_special, NAMES[name])
             found = self.segment_batch(words, allowed_special, threads)
             return of_words(found, list(map(len, texts))) if is_split_into_words else found
 
@@ -407,6 +415,14 @@ def check_texts(texts, name):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__} {text!r:.40}")
     return texts
+
+
+def without_surrogates(texts, name, how):
+    """Texts with U+FFFD in place of lone surrogates, or a ValueError that says where the first stands."""
+    for row, text in enumerate(texts) if how == "raise" else ():
+        if lone := SURROGATE.search(text):
+            raise ValueError(f"{name}[{row}]: lone surrogate {ascii(lone[0])} at character {lone.start()}")
+    return [SURROGATE.sub(REPLACEMENT, text) for text in texts]
 
 
 def check_words(texts, name):

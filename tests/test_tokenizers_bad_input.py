@@ -1,0 +1,144 @@
+"""Whatever a Python string can hold, and what is no string, for every family of tokenizers."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import bert_tokenizer, byte_tokenizer
+from tokenizers import SentencePiece, Template, Tokenizer, Unigram, WordLevel, decoders, normalizers, pretokenizers
+from tokenizers.charsmap import SentencePieceNormalizer
+from tokenizers.pieces import BYTE, BYTE_PIECES, NORMAL, UNKNOWN
+from tokenizers.sentencepiece import SentencePieceBPE
+
+PIECES = ["<unk>", "▁", "a", "b", "ab", "▁ab", *BYTE_PIECES]
+SCORED = PIECES, [0.0, -1, -2, -3, -4, -5, *[0.0] * 256], [UNKNOWN, *[NORMAL] * 5, *[BYTE] * 256]
+FAMILIES = {
+    "WordPiece": bert_tokenizer(),
+    "byte BPE": byte_tokenizer([(b" ", b"a"), (b"b", b"b"), (b"\xf0", b"\x9f")]),
+    "word level": Tokenizer(
+        WordLevel({"[UNK]": 0, "ab": 1, "a": 2}),
+        normalizers.NFKC(),
+        pretokenizers.Whitespace(),
+        Template(),
+        decoders.Spaced(),
+        {},
+    ),
+    "Unigram": SentencePiece(Unigram(*SCORED, byte_fallback=True), SentencePieceNormalizer()),
+    "SentencePiece BPE": SentencePiece(SentencePieceBPE(*SCORED, byte_fallback=True), SentencePieceNormalizer()),
+}
+every_family = pytest.mark.parametrize("tok", FAMILIES.values(), ids=FAMILIES)
+TEXTS = [
+    "",
+    " ",
+    " \t\n\r\u3000 ",
+    "\x00",
+    "a\x00b\x01\x7f\x85",
+    "\ufeffab",
+    "👩‍👩‍👧‍👦 👍🏽 🏳️‍🌈",
+    "\ud800",
+    "a\udfffb\ud83d",
+    "e" + "\u0301" * 200,
+    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u202eab\u202c",
+    "中文没有空格 ไทยไม่มีช่องว่าง",
+    "ﬁ…㍿ İß",
+    "ab" * 5000,
+    "[SEP] <s> <|endoftext|> [sep] <unk> <0x41>",
+    "\U0010ffff\U000e0001\ue000",
+]
+
+
+@every_family
+def test_every_text_has_sound_ids_and_offsets(tok):
+    """Ids in the vocabulary, offsets in the text and in order, the batch as the single texts, and decode takes them."""
+    batch = tok.encode_batch(TEXTS, add_special_tokens=False)
+    for b, text in enumerate(TEXTS):
+        single = tok.encode(text, add_special_tokens=False)
+        assert single.ids == batch.row(b)["ids"].tolist() and single == batch.encoding(b)
+        assert all(0 <= i < tok.vocab_size for i in single.ids)
+        assert all(0 <= start <= end <= len(text) for start, end in single.offsets)
+        assert [start for start, _ in single.offsets] == sorted(start for start, _ in single.offsets)
+        assert isinstance(tok.decode(single.ids), str)
+        assert [i for i, *_ in tok.segment(text)] == single.ids
+
+
+@every_family
+@pytest.mark.parametrize("bad", [None, b"ab", math.nan, 7, ["a"], np.str_])
+def test_what_is_no_string_is_refused_with_its_place(tok, bad):
+    """TypeError that names the text and the type."""
+    with pytest.raises(TypeError, match=r"texts\[1\]: expected str, got "):
+        tok.encode_batch(["a", bad])
+    with pytest.raises(TypeError, match=r"texts\[0\]"):
+        tok.encode(bad)
+
+
+@every_family
+def test_lone_surrogates_are_kept_replaced_or_refused(tok):
+    """By option, and refused with the place."""
+    texts = ["a", "a\ud800b"]
+    assert len(tok.encode_batch(texts)) == 2
+    replaced = tok.encode_batch(texts, lone_surrogates="replace")
+    assert replaced.ids.tolist() == tok.encode_batch(["a", "a\ufffdb"]).ids.tolist()
+    with pytest.raises(ValueError, match=r"texts\[1\]: lone surrogate '\\ud800' at character 1"):
+        tok.encode_batch(texts, lone_surrogates="raise")
+    with pytest.raises(ValueError, match="lone_surrogates: expected one of"):
+        tok.encode("a", lone_surrogates="drop")
+
+
+@every_family
+def test_decode_refuses_ids_that_are_none(tok):
+    """Out of range, negative, not whole: with their place; ids that split a character are U+FFFD."""
+    for bad in (tok.vocab_size, -1, 1 << 40):
+        with pytest.raises(ValueError, match=rf"ids\[0\]: expected 0 … {tok.vocab_size - 1}, got {bad}"):
+            tok.decode([bad])
+    with pytest.raises(TypeError, match=r"ids\[1\]: expected an integer, got float"):
+        tok.decode([0, 1.0])
+    assert tok.decode([]) == "" and tok.decode(np.array([], int)) == ""
+
+
+def test_ids_that_split_a_character_are_decoded_to_replacement_characters():
+    """The first bytes of an emoji alone are U+FFFD; with the rest they are the emoji."""
+    for name in ("byte BPE", "Unigram", "SentencePiece BPE"):
+        tok = FAMILIES[name]
+        ids = tok.encode("a👍").ids
+        assert tok.decode(ids) == "a👍" and tok.decode(ids[:-1]).startswith("a\ufffd")
+
+
+@every_family
+def test_lengths_that_cannot_be_are_refused(tok):
+    """A negative max_length, a stride that leaves nothing new or goes with no window, options that do not exist."""
+    text = "a b a b a b a b"
+    specials = tok.template.specials(False)
+    with pytest.raises(ValueError, match="max_length -1 has no room for the"):
+        tok.encode_batch([text], max_length=-1)
+    with pytest.raises(ValueError, match=r"texts\[1\]: stride 2 must be below the 2 tokens that a window holds"):
+        tok.encode_batch(["", text], max_length=specials + 2, on_truncate="window", stride=2)
+    with pytest.raises(ValueError, match="stride 1: expected 0 or more, and on_truncate='window'"):
+        tok.encode_batch([text], max_length=9, stride=1)
+    with pytest.raises(ValueError, match="truncation_side: expected one of 'right', 'left', got 'top'"):
+        tok.encode_batch([text], truncation_side="top")
+    with pytest.raises(ValueError, match="truncation 'only_second' needs pairs"):
+        tok.encode_batch([text], truncation="only_second")
+    with pytest.raises(ValueError, match=r"texts\[0\]: only_first may be cut, but the other text alone takes"):
+        tok.encode_batch(["a"], [text], max_length=specials + 3, truncation="only_first")
+
+
+@every_family
+@given(length=st.integers(4, 12), stride=st.integers(0, 3), left=st.booleans())
+def test_windows_hold_every_token_once_but_for_the_stride(tok, length, stride, left):
+    """Windows of a text, each less what it shares with the one before, are the text's tokens; nothing is truncated."""
+    texts, specials = ["ab a b " * 6, "", "a"], tok.template.specials(False)
+    options = {"truncation_side": "left" if left else "right", "stride": stride, "add_special_tokens": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = tok.encode_batch(texts, max_length=length, on_truncate="window", **options)
+    assert not batch.truncated.any() and max(batch.lengths) <= length + specials
+    for b, text in enumerate(texts):
+        rows = [batch.row(r)["ids"].tolist() for r in np.flatnonzero(batch.text_index == b)]
+        whole = list(rows[0])
+        for row in rows[1:]:
+            whole = row[: len(row) - stride] + whole if left else whole + row[stride:]
+        assert whole == tok.encode(text, add_special_tokens=False).ids
