@@ -27,6 +27,7 @@ from .fitted import HELD, Fitted
 from .graph import grow
 from .heap import pop, push
 from .inputs import positive_int
+from .simd import prefetch
 from .tables import expect
 from .visited import VisitedPool, next_epoch
 
@@ -295,7 +296,7 @@ def plane_between(forest, node, vectors, rows, draw, sides):
 def search_trees(forest, metric, queries, vectors, row_ids, search_k, mask, filtered, visited, distances, ids, sizes):
     """Merge rows into the heap of each query, best branch first, until search_k have been measured. Heaps: exact.py"""
     priorities = np.empty(forest.used[0] + forest.roots.shape[0], np.float32)
-    branches = np.empty(priorities.shape[0], np.int64)
+    branches, fresh = np.empty(priorities.shape[0], np.int64), np.empty(LEAF, np.int64)
     for q in range(queries.shape[0]):
         epoch, measured, waiting = next_epoch(visited), 0, 0
         for tree in range(forest.roots.shape[0]):
@@ -309,12 +310,16 @@ def search_trees(forest, metric, queries, vectors, row_ids, search_k, mask, filt
                 beyond = min(priority, -abs(margin))
                 waiting = push(priorities, branches, waiting, -beyond, np.int64(forest.children[child, 1 - side]))
                 priority, child = min(priority, abs(margin)), np.int64(forest.children[child, side])
-            leaf = -1 - child
+            leaf, new = -1 - child, 0
             for place in range(forest.sizes[leaf]):
                 row = np.int64(forest.leaves[leaf, place])
                 if visited[row + 1] == epoch or (filtered and not mask[row]):
                     continue
                 visited[row + 1] = epoch
-                measured += 1
-                d = distance(metric, queries, q, vectors, row)
-                sizes[q] = offer(distances[q], ids[q], sizes[q], d, row_ids[row])
+                fresh[new] = row
+                prefetch(vectors, row)
+                new += 1
+            for place in range(new):
+                d = distance(metric, queries, q, vectors, fresh[place])
+                sizes[q] = offer(distances[q], ids[q], sizes[q], d, row_ids[fresh[place]])
+            measured += new

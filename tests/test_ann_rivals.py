@@ -1,5 +1,7 @@
 """ann.NSW, RPForest, IVF and IVFPQ: what each finds, that nothing but its seed decides, files with wrong structures."""
 
+import threading
+
 import numpy as np
 import pytest
 from ann_classes import every, everything, small
@@ -198,3 +200,34 @@ def test_settings_are_checked():
     ]:
         with pytest.raises(ValueError, match=f"{name}: expected"):
             make(8, **{name: value})
+
+
+@every
+def test_searches_while_another_thread_changes(make):
+    """A search during adds and removals sees whole rows of a prefix of them: true answers, and never a failure."""
+    index = small(make, 8, "l2")
+    rows = clusters(0, 1500, 8)
+    index.add(rows[:100])
+    wrong, done = [], threading.Event()
+
+    def ask():
+        while not done.is_set():
+            try:
+                ids, distances = index.search(rows[:5], 3)
+                found = ids >= 0
+                true = ((rows[np.maximum(ids, 0)] - rows[:5, None]) ** 2).sum(axis=2)
+                if not found.all() or not np.allclose(distances, true, atol=1e-3):
+                    wrong.append((ids, distances))
+            except Exception as error:
+                wrong.append(error)
+
+    readers = [threading.Thread(target=ask) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for start in range(100, 1500, 100):
+        index.add(rows[start : start + 100], np.arange(start, start + 100))
+        index.remove(np.arange(start, start + 20))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong and index.check() == []
