@@ -94,8 +94,8 @@ def change(path, value):
     [
         (
             ("model", "type"),
-            "Unigram",
-            "model: expected BPE or WordLevel or WordPiece, got 'Unigram', which is not supported",
+            "Odd",
+            "model: expected BPE or Unigram or WordLevel or WordPiece, got 'Odd', which is not supported",
         ),
         (("normalizer", "type"), "NFX", "normalizer: 'NFX' is not supported; known are BertNormalizer, "),
         (("normalizer", "type"), "Identity", "normalizer: 'Identity' is not supported"),

@@ -7,7 +7,7 @@ from .bpe import ALPHABET, BPE, byte_level, unspell
 from .json_parts import checked_vocab, read_text, typed
 from .patterns import Pattern
 from .pretokenize import PATTERNS, PatternPreTokenizer
-from .pretokenizers import ByteLevel, Sequence, Split, Whole
+from .pretokenizers import ByteLevel, Metaspace, Sequence, Split, Whole
 from .template import Template
 
 MERGES_BESIDE = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # encoder.json: as GPT-2 was published
@@ -44,6 +44,12 @@ def read_model(found, added):
     merges = [_read_merge(pair) for pair in typed(found["merges"], list, "merges")]
     ignore_merges = typed(found.get("ignore_merges", False), bool, "ignore_merges")
     return BPE(vocab, merges, ignore_merges=ignore_merges, special_tokens=apart)
+
+
+def in_characters(pretokenizer):
+    """Whether a file's pre-tokenizer leaves the text in characters, as Llama's do (none, or ▁ in place of blanks)."""
+    steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
+    return isinstance((steps or (Whole(),))[-1], (Whole, Metaspace))
 
 
 def over_text(pretokenizer):

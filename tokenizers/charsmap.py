@@ -31,7 +31,7 @@ class Charsmap:
         if size < 1024 or size % 1024 or size >= len(blob) - 4:
             raise ValueError(f"charsmap of {len(blob)} bytes: expected a trie of a multiple of 1024, got {size}")
         units = self.units = np.frombuffer(blob, "<u4", size // 4, 4).astype(np.uint32)
-        self.strings = blob[4 + size :]
+        self.blob, self.strings = blob, blob[4 + size :]
         if self.strings[-1] != 0:
             raise ValueError("charsmap: the last string has no end")
         self.labels = (units & (LEAF | 0xFF)).astype(np.int64)
@@ -56,6 +56,17 @@ class Charsmap:
             if self.has_value[node]:
                 found = end, self.string_of(node)
         return found
+
+    def shortest(self, text):
+        """Replacement of the shortest key that begins a text, None where none does."""
+        node = 0
+        for byte in text.encode():
+            node = self.child(node, byte)
+            if not node:
+                return None
+            if self.has_value[node]:
+                return self.string_of(node)
+        return None
 
     def child(self, node, byte):
         """The node behind a byte, or 0: nothing leads to the root."""

@@ -8,6 +8,7 @@ from .json_parts import typed
 from .normalize import BertNormalizer, Identity
 from .patterns import Pattern, compiled
 from .pretokenize import PATTERNS, BertPreTokenizer
+from .unigram_files import Precompiled
 
 NESTED = {"normalizers": "normalizer", "pretokenizers": "pre_tokenizer", "decoders": "decoder"}
 
@@ -20,7 +21,7 @@ def _by_name(module, *more):
 
 ABSENT = {"normalizer": Identity(), "pre_tokenizer": pretokenizers.Whole(), "decoder": decoders.Spaced()}
 KNOWN = {
-    "normalizer": _by_name(normalizers, BertNormalizer),
+    "normalizer": _by_name(normalizers, BertNormalizer, Precompiled),
     "pre_tokenizer": _by_name(pretokenizers, BertPreTokenizer),
     "decoder": _by_name(decoders),
 }

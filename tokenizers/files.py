@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import bpe_files, components, decoders, sentencepiece_files
 from .bpe import BPE
+from .character_bpe import read_character_bpe, write_character_bpe
 from .json_parts import (
     checked_vocab,
     known,
@@ -28,6 +29,7 @@ from .pretokenize import BertPreTokenizer
 from .sentencepiece import SentencePiece
 from .template import bert_template
 from .tokenizer import Tokenizer
+from .unigram_files import read_unigram, unigram_vocab, write_unigram
 from .wordlevel import WordLevel
 from .wordpiece import SPECIAL_TOKENS, WordPiece
 
@@ -157,22 +159,27 @@ def to_json(tokenizer):
         "pre_tokenizer": components.write(bpe_files.in_bytes(pretokenizer) if kind == "BPE" else pretokenizer),
         "post_processor": write_template(tokenizer),
         "decoder": components.write(decoder),
-        "model": {"type": kind, **MODELS[kind][1](model)},
+        "model": {"type": kind.removeprefix("Character"), **MODELS[kind][1](model)},
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def _from_dict(document):
-    if "merges" in (model := typed(document, dict, "the document")["model"]):
-        model.setdefault("type", "BPE")  # older files leave it out
-    kind = known(document, "model", set(MODELS))["type"]
-    added = read_added_tokens(document, checked_vocab(model["vocab"]))
+    model = typed(document, dict, "the document")["model"]
+    for name, kind in (("merges", "BPE"), ("unk_id", "Unigram")):  # older files leave the type out
+        if name in model:
+            model.setdefault("type", kind)
+    kind = known(document, "model", set(MODELS) - {"CharacterBPE"})["type"]
+    vocab = unigram_vocab(model) if kind == "Unigram" else model["vocab"]
+    added = read_added_tokens(document, checked_vocab(vocab))
     normalizer, pretokenizer, decoder = (
         components.read(document.get(role), role) for role in ("normalizer", "pre_tokenizer", "decoder")
     )
-    if kind == "BPE":
+    if kind == "BPE" and not bpe_files.in_characters(pretokenizer):
         pretokenizer = bpe_files.over_text(pretokenizer)
-    template, used = read_template(document, {**model["vocab"], **{token.content: token.id for token in added}})
+    elif kind == "BPE":
+        kind = "CharacterBPE"
+    template, used = read_template(document, {**vocab, **{token.content: token.id for token in added}})
     specials = {**{token.content: token.id for token in added if token.special}, **used}
     settings = {name: document.get(name) for name in ("truncation", "padding")}
     model = MODELS[kind][0](model, added)
@@ -209,6 +216,8 @@ def by_id(vocab):
 
 MODELS = {  # type in the file → (its reader, its writer)
     "BPE": (bpe_files.read_model, bpe_files.write_model),
+    "CharacterBPE": (read_character_bpe, write_character_bpe),
+    "Unigram": (read_unigram, write_unigram),
     "WordLevel": (_read_wordlevel, _write_wordlevel),
     "WordPiece": (_read_wordpiece, _write_wordpiece),
 }

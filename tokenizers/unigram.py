@@ -133,10 +133,11 @@ class Unigram(Pieces):
         return arriving
 
     def engine(self, normalizer, pretokenizer):
-        """The fast form of the pipeline: `segment(texts)`."""
+        """The fast form of the pipeline: `segment(texts)`; None with any other normalizer than SentencePiece's."""
+        from .charsmap import SentencePieceNormalizer
         from .sentencepiece_kernel import SentencePieceEngine
 
-        return SentencePieceEngine(normalizer, self)
+        return SentencePieceEngine(normalizer, self) if isinstance(normalizer, SentencePieceNormalizer) else None
 
 
 def _unlink(link):

@@ -18,6 +18,11 @@ def load(path):
     return MODELS[path].vocab_size()
 
 
+def forget():
+    """Drop the models: a path may hold another one by now."""
+    MODELS.clear()
+
+
 def encode(path, texts):
     """Ids of all texts, on top of each other."""
     load(path)

@@ -1,0 +1,119 @@
+"""Byte pair encoding over characters, by merges: the model in a tokenizer.json of Llama's kind.
+
+Unlike SentencePieceBPE the pairs are listed, and unknown characters are spelled as bytes before anything is joined.
+"""
+
+import heapq
+
+from .json_parts import typed
+from .pieces import BYTE_PIECES
+
+
+class CharacterBPE:
+    """The known pairs are joined, best rank first and of equal ones the leftmost.
+
+    Characters without a token are spelled as the byte tokens <0x00> … <0xFF> where `byte_fallback` says so and these
+    are there, else they are the unknown token, one for a run of them with `fuse_unk`.
+
+    Source   Sennrich 2016 (arXiv:1508.07909); Hugging Face's tokenizers 0.23.3 for ids
+    Raises   ValueError: a token that a merge needs or makes, or the unknown token, is missing; an id twice; or unknown
+             characters would be lost
+    """
+
+    def __init__(self, vocab, merges, *, unk_token=None, fuse_unk=False, byte_fallback=False, ignore_merges=False):
+        self.vocab, self.merges = vocab, [tuple(pair) for pair in merges]
+        self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
+        self.ignore_merges = ignore_merges
+        self._byte_ids = [vocab.get(piece) for piece in BYTE_PIECES]
+        if len(set(vocab.values())) < len(vocab) or min(vocab.values(), default=0) < 0:
+            raise ValueError("ids must be 0 or more, each once")
+        if unk_token is not None and unk_token not in vocab:
+            raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
+        if unk_token is None and (not byte_fallback or None in self._byte_ids):
+            raise ValueError("neither an unknown token nor all byte tokens: unknown characters would be lost")
+        self.pairs = {}  # (id, id) → (rank, id of the joined token)
+        for rank, (left, right) in enumerate(self.merges):
+            if any(token not in vocab for token in (left, right, left + right)):
+                raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are tokens")
+            self.pairs[vocab[left], vocab[right]] = rank, vocab[left + right]
+
+    def match(self, text):
+        """[(id, start, end)] of a piece of text."""
+        if self.ignore_merges and text in self.vocab:
+            return [(self.vocab[text], 0, len(text))]
+        symbols = self._symbols(text)  # None where a symbol was joined to the one on its left
+        before, after = list(range(-1, len(symbols))), list(range(1, len(symbols) + 1))
+        agenda = []
+
+        def propose(left):
+            if left >= 0 and after[left] < len(symbols):
+                pair = self.pairs.get((symbols[left][0], symbols[after[left]][0]))
+                if pair:
+                    heapq.heappush(agenda, (pair[0], left, pair[1]))
+
+        for left in range(len(symbols)):
+            propose(left)
+        while agenda:
+            _, left, joined = heapq.heappop(agenda)
+            if symbols[left] is None or after[left] >= len(symbols):
+                continue
+            (first, start, _), (second, _, end) = symbols[left], symbols[after[left]]
+            if self.pairs.get((first, second), (None, None))[1] != joined:
+                continue  # one of the two has been joined since
+            symbols[left], symbols[after[left]] = (joined, start, end), None
+            after[left] = after[after[left]]
+            before[after[left]] = left
+            propose(before[left])
+            propose(left)
+        return [symbol for symbol in symbols if symbol is not None]
+
+    def _symbols(self, text):
+        """[(id, start, end)] of the characters, with the unknown ones as bytes or as the unknown token."""
+        symbols, unknown = [], False
+        for at, c in enumerate(text):
+            i = self.vocab.get(c)
+            ids = [i] if i is not None else [self._byte_ids[b] for b in c.encode()] if self.byte_fallback else [None]
+            if None not in ids:
+                symbols += [(i, at, at + 1) for i in ids]
+                unknown = False
+            elif self.fuse_unk and unknown:
+                symbols[-1] = (symbols[-1][0], symbols[-1][1], at + 1)
+            else:
+                symbols.append((self.vocab[self.unk_token], at, at + 1))
+                unknown = True
+        return symbols
+
+    def engine(self, normalizer, pretokenizer):
+        """None: there is no fast form yet."""
+        return None
+
+
+def read_character_bpe(found, added):
+    """CharacterBPE of the model of a tokenizer.json."""
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        if found.get(name):
+            raise ValueError(f"model: {name} {found[name]!r} is not supported")
+    flags = {
+        name: typed(found.get(name, False), bool, f"model: {name}")
+        for name in ("fuse_unk", "byte_fallback", "ignore_merges")
+    }
+    merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in typed(found["merges"], list, "merges")]
+    for pair in merges:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
+    unk_token = typed(found.get("unk_token"), (str, type(None)), "model: unk_token")
+    return CharacterBPE(dict(found["vocab"]), merges, unk_token=unk_token, **flags)
+
+
+def write_character_bpe(model):
+    return {
+        "dropout": None,
+        "unk_token": model.unk_token,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": model.fuse_unk,
+        "byte_fallback": model.byte_fallback,
+        "ignore_merges": model.ignore_merges,
+        "vocab": dict(sorted(model.vocab.items(), key=lambda item: item[1])),
+        "merges": [list(pair) for pair in model.merges],
+    }
