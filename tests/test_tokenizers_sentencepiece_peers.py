@@ -158,7 +158,7 @@ def test_nbest_equals_the_library(peer, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_character_maps_are_those_of_the_library(peer, name):
-    """On every key, but for characters that the running Python's Unicode does not know yet; and the library uses ours."""
+    """On every key, but for characters that the running Python does not know yet."""
     ours = rules(name)
     keys = sorted({*ours, *(chr(c) for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000)})
     theirs = peer.call("normalize_by", name=name, texts=keys)
@@ -233,7 +233,7 @@ def test_t5_equals_the_library(hf, t5, tmp_path):
 
 @needs_data
 def test_llama_as_json_equals_the_library(hf, tmp_path):
-    """Llama's pieces with their merges in a tokenizer.json that we write: 100,000 fuzzed strings; ids as by its .model."""
+    """Llama as a tokenizer.json that we write, with merges: 100,000 fuzzed strings; ids as by its .model."""
     model = tokenizers.load(Path(DATA) / "tok_sentencepiece" / "llama2.tokenizer.model")
     ids, scores = model.model.text_ids, model.model.scores
     pairs = [(p[:k], p[k:]) for p in ids for k in range(1, len(p)) if p[:k] in ids and p[k:] in ids]

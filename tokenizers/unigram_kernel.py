@@ -58,11 +58,11 @@ def relax(lattice, narrow, start, end, score, token):
 
 
 @bare
-def rebase(lattice, start, n):
-    """Subtract the running sum from every path that is as long or longer."""
+def rebase(lattice, start, last):
+    """Subtract the running sum from every path that ends from start to last, the longest so far."""
     running = lattice.best[start]
     lattice.best[start] = 0.0
-    for k in range(start + 1, n + 1):
+    for k in range(start + 1, last + 1):
         if lattice.start[k] >= 0:
             lattice.best[k] = float(np.float32(lattice.best[k] - running))
 
@@ -73,7 +73,7 @@ def viterbi(data, start, stop, model, unk_id, total, lattice):
 
     Source   Kudo 2018; a sum of n terms of float32 is off by at most n half units in its last place
     """
-    n, characters = stop - start, 0
+    n, characters, last = stop - start, 0, 0
     lattice.start[: n + 1] = -1
     lattice.second[: n + 1] = -np.inf
     lattice.best[0] = total
@@ -81,7 +81,7 @@ def viterbi(data, start, stop, model, unk_id, total, lattice):
     while i < stop:
         here, following, single = i - start, character_end(data, i), False
         if model.narrow and abs(lattice.best[here]) > REBASE:
-            rebase(lattice, here, n)
+            rebase(lattice, here, last)
         unit = int(model.trie.units[0])
         for j in range(i, stop):
             unit = step(model.trie.units, unit, int(data[j]))
@@ -90,8 +90,10 @@ def viterbi(data, start, stop, model, unk_id, total, lattice):
             token = token_of(unit)
             if token >= 0:
                 single |= j + 1 == following
+                last = max(last, j + 1 - start)
                 relax(lattice, model.narrow, here, j + 1 - start, model.scores[token], token)
         if not single:
+            last = max(last, following - start)
             relax(lattice, model.narrow, here, following - start, model.unknown, unk_id)
         characters += 1
         i = following
