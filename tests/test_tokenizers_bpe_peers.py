@@ -69,7 +69,10 @@ def test_bpe_ids_equal_golden_rows():
         assert tok.decode(encoding.ids) == golden["text"]
     rows = json.loads((Path(DATA) / "tok_golden" / "tokenizer_tests.json").read_text("utf-8"))["distilgpt2"]
     for row in rows:
-        assert tok.encode(row["input"]).ids == row["encoded"]["input_ids"]
+        ids = row["encoded"]["input_ids"]
+        assert tok.encode(row["input"], allowed_special="all").ids == ids
+        assert tok.decode(ids, skip_special_tokens=False, clean_up="text") == row["decoded_with_special"]
+        assert tok.decode(ids, clean_up="text") == row["decoded_without_special"]
     assert len(rows) == 18
 
 

@@ -90,6 +90,30 @@ def _golden(path):
     return json.loads(gzip.decompress(path.read_bytes()))
 
 
+@needs_data
+def test_ids_and_texts_equal_recorded_ones():
+    """18 recorded strings with their ids and what they decode to, and a long text."""
+    tok = tokenizers.load(Path(DATA) / "tok_bert_wordpiece" / "bert-base-uncased-vocab.txt")
+    golden = json.loads((Path(DATA) / "tok_golden" / "tokenizer_tests.json").read_text("utf-8"))["bert-base-uncased"]
+    for row in golden:
+        ids = row["encoded"]["input_ids"]
+        assert tok.encode(row["input"]).ids == ids, row["input"]
+        assert tok.decode(ids, skip_special_tokens=False, clean_up="text") == row["decoded_with_special"]
+        assert tok.decode(ids, clean_up="text") == row["decoded_without_special"]
+    long = json.loads((Path(DATA) / "tok_golden" / "bert_uncased_encoded.json").read_text("utf-8"))
+    assert tok.encode(long["text"]).ids == long["token_ids"] and len(golden) == 18
+    assert tok.decode(long["token_ids"], skip_special_tokens=False, clean_up="text") == long["decoded_text"]
+
+
+@needs_data
+def test_cased_encodings_equal_the_library(peer, tmp_path):
+    """BERT's cased vocabulary, opened from vocab.txt and saved for the library: strings and every fortieth document."""
+    tok = tokenizers.load(Path(DATA) / "tok_bert_wordpiece" / "bert-base-cased-vocab.txt", lowercase=False)
+    tok.save(tmp_path / "cased.json")
+    assert_equal(peer, tok, tmp_path / "cased.json", fuzz(20_000, seed=5))
+    assert_equal(peer, tok, tmp_path / "cased.json", [text for _, text in every_document()[::40]])
+
+
 def test_encodings_equal_the_library_on_docstrings(peer, minilm):
     """The standard library's docstrings, whole, with MiniLM's own files."""
     assert_equal(peer, *minilm, stdlib_docstrings(1_000_000))

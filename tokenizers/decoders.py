@@ -36,7 +36,7 @@ class Spaced(Decoder):
 class WordPiece(Decoder):
     """A space before each word, none before the inside of a word; cleanup closes the gap before ". , 's" and such.
 
-    Differs  none from Hugging Face's, whose two rules across tokens (" ' ", " do not") never apply token by token
+    Source   Hugging Face's WordPiece decoder, whose two rules across tokens (" ' ", " do not") can never apply
     """
 
     prefix: str = "##"
@@ -49,6 +49,14 @@ class WordPiece(Decoder):
             for i, (token, inner) in enumerate(zip(tokens, inside, strict=True))
         ]
         return list(map(closed_up, parts)) if self.cleanup else parts
+
+
+def closed_up_text(text):
+    """The same for a whole text, where an apostrophe between blanks loses both.
+
+    Source   clean_up_tokenization of Hugging Face's transformers
+    """
+    return closed_up(text.replace(" ' ", "'"))
 
 
 def closed_up(token):

@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from .added_tokens import AddedToken, AddedTokens
+from .decoders import closed_up_text
 from .encoding import Batch, Kept
 from .normalize import REPLACEMENT, BertNormalizer, Identity, unchanged
 from .pretokenize import prefixed
@@ -371,6 +372,8 @@ class Tokenizer:
     def decode(self, ids, *, skip_special_tokens=True, clean_up=None):
         """Text of a sequence of ids; clean_up (None: as the file says) closes the gap before ". , ! ? n't 's" and such.
 
+        clean_up "text" does so across tokens, as Hugging Face's transformers does: "it ' s" is "it's".
+
         Raises   ValueError: an id is not in the vocabulary; TypeError: it is no integer (both say where)
         """
         tokens, skipped = [], set(self.special_tokens.values()) if skip_special_tokens else set()
@@ -383,6 +386,8 @@ class Tokenizer:
                 raise ValueError(f"ids[{position}]: no token has the id {i}")
             if i not in skipped:
                 tokens.append(self._written[i])
+        if clean_up == "text":
+            return closed_up_text(self.decoder.decode(tokens)) if tokens else ""
         return self.decoder.decode(tokens, clean_up) if tokens else ""
 
     @cached_property
