@@ -8,8 +8,9 @@ The other systems of the field stand behind the same verbs: ann.NSW (NMSLIB's gr
 ann.IVF and ann.IVFPQ (FAISS's lists and codes). `index.tune(0.95)` finds the setting of a search, `index.recall()` says
 what it finds. `ann.from_hnswlib` and `ann.from_faiss` bring graphs over.
 
-Reading order: distance, heap, visited, exact, then graph and hnsw (the algorithms), index (what every index shares),
-inputs, check, recall, files, convert; nsw; kmeans, fitted, ivf, pq (fastscan: its SIMD form), ivfpq; rpforest.
+Reading order: distance, heap, keys, visited, exact, then graph and hnsw (the algorithms), quantize, simd, consolidate;
+index (what every index shares), threads, inputs, check, recall, files, convert; nsw; kmeans, fitted, ivf, pq (fastscan:
+its SIMD form), ivfpq; rpforest.
 """
 
 from importlib import import_module

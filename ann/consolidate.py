@@ -4,7 +4,7 @@ A removed row stays for a while as a way-mark. When more than an eighth are such
 
     for each row p with a removed neighbour, on each layer:
         candidates ← p's other neighbours, and the neighbours of the removed ones
-        p's links  ← select-neighbors-heuristic(p, candidates, M_max)
+        p's links  ← select-neighbors-heuristic(p, candidates, M_max), filled up to M
 
 and then the tree: a row whose parent is gone gets a new one, the first of its links that is in it and has room.
 
@@ -19,7 +19,7 @@ from ._jit import kernel
 from .distance import distance
 from .graph import COUNT, ENTRY, GONE, VACANT, degree, neighborhood
 from .hnsw import children, connect, contains, select_neighbors_heuristic
-from .keys import insert_key, key
+from .keys import insert_key, key, row_of
 from .visited import next_epoch
 
 
@@ -86,6 +86,10 @@ def bypass(graph, parameters, mended, live, start, stop, visited):
                         count = offer(graph, p, np.int64(around[link]), live, candidates, count, visited, epoch)
             m_max = parameters.M_max0 if layer == 0 else parameters.M
             r = select_neighbors_heuristic(graph, candidates, count, kept, r, m_max, False)
+            for place in range(count):  # at least as many as a new row gets, while there are any
+                if r < parameters.M and not contains(kept, 0, r, row_of(candidates[place])):
+                    kept[r] = row_of(candidates[place])
+                    r += 1
             new = neighborhood(mended, p, layer)
             new[:r] = kept[:r]
             new[r:] = np.int32(-1)

@@ -10,7 +10,7 @@ Where we leave the paper
 - Batch   INSERT is cut in three, and a batch of rows goes through each part together: all find their neighbours in the
           graph as it was, on any number of threads; then all enter the tree below, one by one; then every list that
           gets new links is written by one thread. So the graph does not depend on the threads. Batches are 2 % of
-          the rows: at 100k x 128 recall is that of rows inserted one by one. A row that rises above the top ends one.
+          the rows: at 100k x 128 recall stays within .003 of hnswlib's. A row that rises above the top ends one.
 - Tree    Shrinking a list can remove the last link to a row, and the paper's graphs do lose rows. Here each new row
           also gets a *parent*: the nearest row found that has fewer than M_max0 / 2 children. The links parent ↔ child
           are never dropped, so layer 0 holds a spanning tree both ways and every row is reachable from every other,
@@ -154,7 +154,8 @@ def link_back(graph, parameters, rows, part, parts):
                 e = links[place]
                 if e < 0:
                     break
-                if e % parts == part and not (layer == 0 and graph.parent[q] == e):
+                tree = layer == 0 and (graph.parent[q] == e or graph.parent[e] == q)  # linked by part 2
+                if e % parts == part and not tree:
                     connect(graph, e, q, layer, m_max)
 
 

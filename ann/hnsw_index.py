@@ -71,8 +71,9 @@ class HNSW(Index):
         self._neighbors0, self._upper = (aligned_empty((0, width), np.int32) for width in widths)
         self._upper_start, self._levels = np.empty(0, np.int32), np.empty(0, np.int8)
         self._parent, self._copies = np.empty(0, np.int32), np.empty(0, np.int32)
-        self._fitted, self._offset, self._step = 0, np.zeros(self.dim, np.float32), np.ones(1, np.float32)
+        self._fitted = 0
         if self._bits:
+            self._quantizer = Quantizer(self._bits, self._metric, np.zeros(self.dim, np.float32), 1.0)
             self._codes = aligned_empty((0, width(self._bits, self.dim)), np.int8 if self._bits == 8 else np.uint8)
 
     def _reserve(self, rows):
@@ -84,10 +85,6 @@ class HNSW(Index):
         self._levels = grow(self._levels, rows, 0)
         if self._bits:
             self._codes = grow(self._codes, rows)
-
-    @property
-    def _quantizer(self):
-        return Quantizer(self._bits, self._metric, self._offset, self._step)
 
     def _graph(self):
         """The arrays as the kernels take them."""
@@ -127,8 +124,8 @@ class HNSW(Index):
         for start in range(0, self._count, CHUNK):
             part = slice(start, min(start + CHUNK, self._count))
             codes[part] = quantizer.encode(self._vectors[part])
-        fitted = {"_offset": quantizer.offset, "_step": quantizer.step, "_fitted": len(live) + len(vectors)}
-        self._lock.exclusively(vars(self).update, {"_codes": codes, **fitted})
+        fitted = {"_quantizer": quantizer, "_codes": codes, "_fitted": len(live) + len(vectors)}
+        self._lock.exclusively(vars(self).update, fitted)
 
     def _places(self, most):
         """Rows for the next batch: vacant ones, else new ones; 2 % of those there are, one by one below a hundred.
@@ -270,7 +267,8 @@ class HNSW(Index):
             "levels": self._levels[:count],
         }
         if self._bits:
-            tables.update(codes=self._codes[:count], offset=self._offset, step=self._step)
+            offset, step = self._quantizer.offset, np.array([self._quantizer.step])
+            tables.update(codes=self._codes[:count], offset=offset, step=step)
         return tables
 
     def _restore(self, tables):
@@ -280,7 +278,10 @@ class HNSW(Index):
             shape = rows, *table.shape[1:]
             if got.dtype != table.dtype or got.shape != shape:
                 raise ValueError(f"{name}: expected {table.dtype} {shape}, got {got.dtype} {got.shape}")
-            setattr(self, f"_{name}", got)
+            if name not in ("offset", "step"):
+                setattr(self, f"_{name}", got)
+        if self._bits:
+            self._quantizer = Quantizer(self._bits, self._metric, tables["offset"], tables["step"][0])
         self._state[UPPER] = len(self._upper)
         self._state[VACANT] = (self._parent == GONE).sum()
 

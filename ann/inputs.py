@@ -37,18 +37,28 @@ def as_vectors(vectors, dim, metric, name):
     if given.ndim != 2 or given.shape[1] != dim:
         hint = f"; for one vector write {name}[None]" if given.shape == (dim,) else ""
         raise ValueError(f"{name}: expected shape (n, {dim}), got {given.shape}{hint}")
-    with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes inf, and is reported just below
-        rows = np.array(given, dtype=np.float32, order="C", subok=False)
+    if given.dtype == np.float32 and given.dtype.isnative:
+        rows = np.array(given, order="C", subok=False)
+    else:
+        with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes inf, and is reported just below
+            rows = np.array(given, dtype=np.float32, order="C", subok=False)
+    # in float64 the squares of finite float32 numbers neither overflow nor vanish: one pass shows all that can be wrong
+    squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+    largest = np.finfo(np.float64).max if metric == "cosine" else MAX_NORM**2
+    if not (squares <= largest).all():
+        _refuse(rows, squares, name)
+    return rows
+
+
+def _refuse(rows, squares, name):
+    """Say which of the rows cannot be."""
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         raise ValueError(f"{name}: row {row}, column {column} is {rows[row, column]} in float32")
-    if metric != "cosine":
-        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-        if norms.size and norms.max() > MAX_NORM:
-            row = int(norms.argmax())
-            raise ValueError(f"{name}: row {row} has length {norms[row]:.3g}, above {MAX_NORM:.3g}: distances overflow")
-    return rows
+    row = int(squares.argmax())
+    length = np.sqrt(squares[row])
+    raise ValueError(f"{name}: row {row} has length {length:.3g}, above {MAX_NORM:.3g}: distances overflow")
 
 
 def as_ids(ids, name="ids"):

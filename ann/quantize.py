@@ -13,6 +13,7 @@ Differs  FAISS's scalar quantizer has a step a coordinate and decodes before it 
 
 import numpy as np
 
+from ._jit import kernel
 from .distance import COSINE, IP, L2
 from .simd import WIDTH
 
@@ -22,44 +23,56 @@ TAIL = {8: 0.0, 4: 0.002}  # share of a coordinate's values clipped at either en
 
 
 class Quantizer:
-    """Offset and step of one index's codes."""
+    """Offset (D,) and step () of one index's codes."""
 
     def __init__(self, bits, metric, offset, step):
-        self.bits, self.metric, self.offset, self.step = bits, metric, offset, np.float32(step)
+        self.offset, self.step, self.bits = offset, np.float32(step), bits
+        self.low, self.top, self.shift = _range(bits, metric)
+        self.width = width(bits, len(offset))
 
     @classmethod
     def fit(cls, bits, metric, vectors):
         """The quantizer whose codes span these rows. Shapes: vectors (n, D), n ≥ 1"""
-        sample = vectors[:: -(-len(vectors) // SAMPLE)]
+        sample, top = vectors[:: -(-len(vectors) // SAMPLE)], _range(bits, metric)[1]
         low, high = np.quantile(sample, [TAIL[bits], 1 - TAIL[bits]], axis=0, method="nearest")
         if metric == IP:
-            offset, span = np.zeros_like(low), max(-low.min(), high.max()) / cls._top(bits, metric)
+            offset, step = np.zeros_like(low), max(-low.min(), high.max()) / top
         else:
-            offset, span = low, (high - low).max() / cls._top(bits, metric)
-        return cls(bits, metric, offset, span if span > 0 else 1.0)
-
-    @staticmethod
-    def _top(bits, metric):
-        return {(8, IP): 127, (4, IP): 7, (8, L2): 127, (4, L2): 15}[bits, IP if metric == IP else L2]
+            offset, step = low, (high - low).max() / top
+        return cls(bits, metric, offset, step if step > 0 else 1.0)
 
     def encode(self, vectors):
         """Codes of rows: (n, D) float32 → (n, width) int8, or uint8 for 4 bits."""
-        top = self._top(self.bits, self.metric)
-        codes = np.rint((vectors - self.offset) / self.step)
-        codes = np.clip(codes, -top if self.metric == IP else 0, top).astype(np.int8)
-        padded = np.zeros((len(codes), width(self.bits, codes.shape[1]) * 8 // self.bits), np.int8)
-        padded[:, : codes.shape[1]] = codes
+        codes = np.full((len(vectors), self.width * 8 // self.bits), self.shift, np.int8)
+        round_rows(vectors, self.offset, self.step, self.low, self.top, self.shift, codes)
         if self.bits == 8:
-            return padded
-        halves = (padded + (8 if self.metric == IP else 0)).astype(np.uint8).reshape(len(codes), 2, -1)
+            return codes
+        halves = codes.view(np.uint8).reshape(len(codes), 2, -1)
         return halves[:, 0] | halves[:, 1] << 4
 
     def encode_queries(self, queries):
         """The same; under ip a query's length does not matter, so each is stretched to the whole range."""
-        if self.metric == IP:
+        if self.low < 0:
             longest = np.abs(queries).max(axis=1, keepdims=True)
-            queries = queries / np.where(longest > 0, longest, 1) * (self._top(self.bits, IP) * self.step)
+            queries = queries / np.where(longest > 0, longest, np.float32(1)) * (self.top * self.step)
         return self.encode(queries)
+
+
+def _range(bits, metric):
+    """Least and largest code, and what is added to store it."""
+    if metric == IP:
+        top, shift = (127, 0) if bits == 8 else (7, 8)
+        return np.float32(-top), np.float32(top), np.int8(shift)
+    return np.float32(0), np.float32(127 if bits == 8 else 15), np.int8(0)
+
+
+@kernel
+def round_rows(vectors, offset, step, low, top, shift, codes):
+    """codes ← shift + round((x - offset) / step), clipped to low … top. Shapes: vectors (n, D), codes (n, ≥ D) int8"""
+    for i in range(vectors.shape[0]):
+        for t in range(vectors.shape[1]):
+            code = np.rint((vectors[i, t] - offset[t]) / step)
+            codes[i, t] = np.int8(min(max(code, low), top)) + shift
 
 
 def width(bits, dim):

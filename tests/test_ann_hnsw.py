@@ -61,7 +61,6 @@ def paper_graph(rows, index):
     graph = oracle.HNSW(index.metric, index.M, index.ef_construction, *flags)
     for row, level in zip(rows, draw_levels(index.seed, 0, len(rows), index.M).tolist(), strict=True):
         graph.insert(row, level)
-    graph.parent[0] = 0
     return graph
 
 
@@ -81,6 +80,20 @@ def test_hnsw_graph_equals_paper(rows, chosen, metric, seed):
             expected = paper.knn_search(rows[row], ef, min(ef, len(rows)))
             assert ids[row][: len(expected)].tolist() == [i for _, i in expected]
             assert distances[row][: len(expected)].tolist() == [d for d, _ in expected]
+
+
+@given(integer_rows, options, st.integers(2, 20), st.integers(0, 99))
+def test_hnsw_batches_equal_their_definition(rows, chosen, size, seed):
+    """Rows that are inserted together: the graph of INSERT's three parts in plain Python, copies among them too."""
+    index = ann.HNSW(len(rows[0]), "l2", seed=seed, **chosen)
+    index._places = lambda most: np.arange(index._count, index._count + min(most, size if index._count else 1))
+    index.add(rows)
+    paper = oracle.HNSW("l2", index.M, *index._parameters[2:])
+    levels = draw_levels(seed, 0, len(rows), index.M).tolist()
+    for start, stop in [(0, 1), *((start, start + size) for start in range(1, len(rows), size))]:
+        paper.insert_batch(rows[start:stop], levels[start:stop])
+    assert links_of(index) == paper.links and index._entry_point == paper.entry_point
+    assert index._parent[: len(rows)].tolist() == paper.parent and index.check() == []
 
 
 @given(integer_rows, options, st.sampled_from(["l2", "ip", "cosine"]))

@@ -35,14 +35,43 @@ class HNSW:
         return distance(self.metric, a, self.vectors[row])
 
     def insert(self, vector, level):
-        q = len(self.vectors)
-        self.vectors.append(vector)
-        self.links.append([[] for _ in range(level + 1)])
-        self.parent.append(-1)
-        if self.entry_point < 0:
-            self.entry_point = q
-            return
-        top = len(self.links[self.entry_point]) - 1
+        self.insert_batch([vector], [level])
+
+    def insert_batch(self, vectors, levels):
+        """All find their neighbours in the graph as it is; then all get parents; then all get links back."""
+        batch = range(len(self.vectors), len(self.vectors) + len(vectors))
+        for vector, level in zip(vectors, levels, strict=True):
+            self.vectors.append(vector)
+            self.links.append([[] for _ in range(level + 1)])
+            self.parent.append(-1)
+        found = [self.find(q) for q in batch] if self.entry_point >= 0 else [([], None)]
+        for q, (W, original) in zip(batch, found, strict=True):
+            twins = [e for e in batch if e < q and list(self.vectors[e]) == list(self.vectors[q])]
+            if original is None and twins:
+                twin = found[twins[0] - batch[0]][1]
+                original = twins[0] if twin is None else twin
+            if original is not None:
+                self.links[q] = [[] for _ in self.links[q]]
+                self.chains.setdefault(original, []).append(q)
+                self.hanging.add(q)
+            elif self.entry_point < 0:
+                self.parent[q] = self.entry_point = q
+            else:
+                self.parent[q] = self.find_parent(q, W)
+                if self.parent[q] not in self.links[q][0]:
+                    self.links[q][0].append(self.parent[q])
+                self.connect(self.parent[q], q, 0)
+                if len(self.links[q]) > len(self.links[self.entry_point]):
+                    self.entry_point = q
+        for q in batch:
+            for layer, neighbors in enumerate(self.links[q]):
+                for e in neighbors:
+                    if e < batch[0] and not (layer == 0 and e == self.parent[q]):
+                        self.connect(e, q, layer)
+
+    def find(self, q):
+        """(W of layer 0, None) after choosing q's neighbours on every layer, or (W, a row equal to q)."""
+        vector, level, top = self.vectors[q], len(self.links[q]) - 1, len(self.links[self.entry_point]) - 1
         W = [(self.far(vector, self.entry_point), self.entry_point)]
         for layer in range(top, level, -1):
             W = self.search_layer(vector, W, 1, layer)
@@ -50,25 +79,15 @@ class HNSW:
             W = self.search_layer(vector, W, self.ef_construction, layer)
             equal = [e for _, e in W if list(self.vectors[e]) == list(vector)]
             if layer == min(top, level) and equal:
-                self.chains.setdefault(equal[0], []).append(q)
-                self.hanging.add(q)
-                return
-            neighbors = self.select_neighbors(q, W, layer)
-            if layer == 0:
-                self.parent[q] = self.find_parent(q, W)
-                if self.parent[q] not in neighbors:
-                    neighbors.append(self.parent[q])
-            self.links[q][layer] = neighbors
-            for e in neighbors:
-                self.connect(e, q, layer)
-        if level > top:
-            self.entry_point = q
+                return W, equal[0]
+            self.links[q][layer] = self.select_neighbors(q, W, layer)
+        return W, None
 
     def find_parent(self, q, W):
         limit = max(1, self.M)  # M_max0 / 2
 
         def children(e):
-            return [c for c in self.links[e][0] if self.parent[c] == e]
+            return [c for c in self.links[e][0] if self.parent[c] == e != c]
 
         for _, e in W:
             if len(children(e)) < limit:
