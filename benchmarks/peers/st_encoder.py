@@ -118,3 +118,25 @@ def bert_shapes(sizes):
 def peak_mb():
     """The most memory this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def create_trained(path, learning_rate, temperature):
+    """A folder's BERT, without dropout, and Adam."""
+    model = transformers.AutoModel.from_pretrained(path).eval()  # eval: no dropout; gradients flow all the same
+    MODELS["trained"] = model, torch.optim.Adam(model.parameters(), lr=learning_rate), temperature
+
+
+def train_pairs(**batch):
+    """One step on pairs, as MultipleNegativesRankingLoss takes it: mean pooling, cosines, cross entropy; the loss."""
+    model, optimizer, temperature = MODELS["trained"]
+    optimizer.zero_grad()
+    vectors = []
+    for side in ("question", "answer"):
+        ids, mask = (torch.from_numpy(batch[f"{side}_{part}"]) for part in ("ids", "mask"))
+        x, kept = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask.unsqueeze(-1).float()
+        vectors.append(torch.nn.functional.normalize((x * kept).sum(1) / kept.sum(1)))
+    scores = vectors[0] @ vectors[1].T / temperature
+    loss = torch.nn.functional.cross_entropy(scores, torch.arange(len(scores)))
+    loss.backward()
+    optimizer.step()
+    return loss.item()
