@@ -18,8 +18,7 @@ import numpy as np
 from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
 from minibert import SentenceEncoder, SentenceEncoderConfig, runtime
-from minibert.encoder import BERT_BASE, initialize
-from minibert.parameters import Parameters
+from minibert.encoder import BERT_BASE
 from minibert.sentence_network import Normalize
 from minibert.stdlib_corpus import docstrings
 
@@ -59,9 +58,7 @@ def bert_base(tokenizer, folder):
     """A BERT-base with random weights, in a folder."""
     settings = asdict(BERT_BASE) | {"vocab_size": tokenizer.vocab_size}
     config = SentenceEncoderConfig(**settings, max_length=256, head=(Normalize(),))
-    parameters = Parameters(config.shapes)
-    initialize(parameters, np.random.default_rng(0))
-    SentenceEncoder(tokenizer, config, parameters).save(folder)
+    SentenceEncoder.create(tokenizer, config).save(folder)
 
 
 def flops(config, lengths):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers import tiny_tokenizer
 from minibert import SentenceEncoder, SentenceEncoderConfig, checkpoint, hf_t5
 from minibert.checkpoint import CheckpointError
-from minibert.encoder import BERT_BASE, BERT_LARGE, initialize
+from minibert.encoder import BERT_BASE, BERT_LARGE
 from minibert.parameters import Parameters
 from minibert.retrieval import Store
 from minibert.sentence_network import POOLINGS, Dense, Normalize, pool, sentence_vectors, sentence_vectors_backward
@@ -31,10 +31,7 @@ TEXTS = ["the cat sat", "", "a dog", "the dog and the cat", " \n", "the cat sat"
 
 def make(config, seed=0):
     tokenizer = tiny_tokenizer()
-    config = dataclasses.replace(config, vocab_size=tokenizer.vocab_size)
-    parameters = Parameters(config.shapes)
-    initialize(parameters, np.random.default_rng(seed))
-    return SentenceEncoder(tokenizer, config, parameters)
+    return SentenceEncoder.create(tokenizer, dataclasses.replace(config, vocab_size=tokenizer.vocab_size), seed)
 
 
 @pytest.fixture

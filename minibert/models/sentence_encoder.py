@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from minibert import runtime
-from minibert.encoder import hidden_states
+from minibert.encoder import hidden_states, initialize
 from minibert.inference import Buffers, least_rows
 from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.ops import l2_normalize
@@ -44,6 +44,16 @@ class SentenceEncoder(SavedModel):
     def __init__(self, tokenizer, config: SentenceEncoderConfig, parameters: Parameters):
         check_vocabulary(tokenizer, config)
         super().__init__(tokenizer, config, parameters)
+
+    @classmethod
+    def create(cls, tokenizer, config: SentenceEncoderConfig, seed: int = 0) -> SentenceEncoder:
+        """An untrained encoder, its weights drawn with this seed.
+
+        Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
+        """
+        parameters = Parameters(config.shapes)
+        initialize(parameters, np.random.default_rng(seed))
+        return cls(tokenizer, config, parameters)
 
     @classmethod
     def load(cls, folder, truncate_dim: int | None = None) -> SentenceEncoder:
@@ -211,7 +221,8 @@ class SentenceEncoder(SavedModel):
     def _passes(self, lengths: np.ndarray, deterministic: bool | None) -> tuple[int, list[np.ndarray]]:
         """(least rows of a product, texts by length in groups of some TOKENS_A_PASS tokens, or one by one)."""
         order = np.argsort(lengths, kind="stable")
-        rows = 1 if deterministic is False else least_rows(self.config)
+        dense = [self.config.shapes[f"{name}.linear.weight"] for name, _ in self.config.dense_modules()]
+        rows = 1 if deterministic is False else least_rows(self.config, *dense)
         if rows is None and deterministic:
             return 1, np.split(order, np.arange(1, len(order)))
         passes = (np.cumsum(lengths[order]) - 1) // TOKENS_A_PASS
