@@ -37,11 +37,11 @@ def cross_entropy(scores: np.ndarray, targets: np.ndarray, smoothing: float = 0.
     return loss, (scores, log_sums, targets, smoothing)
 
 
-def cross_entropy_backward(dloss: float, cache) -> np.ndarray:
-    """Gradient of cross_entropy: dscores = (softmax − labels) / B."""
+def cross_entropy_backward(dloss: float, cache, out: np.ndarray | None = None) -> np.ndarray:
+    """Gradient of cross_entropy: dscores = (softmax − labels) / B; `out`: where, perhaps in place of the scores."""
     scores, log_sums, targets, smoothing = cache
     count, classes = scores.shape
-    dscores = np.empty_like(scores)
+    dscores = np.empty_like(scores) if out is None else out
     share = scores.dtype.type(dloss / count)
     # forward: loss = mean_i (log Σ_j exp s_ij − Σ_j q_ij s_ij)
     for rows in _blocks(scores):

@@ -5,7 +5,7 @@ import numpy as np
 from minibert.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minibert.ops.similarity import similarity, similarity_backward
 
-ROWS = 512  # of scores at a time
+ROWS = 256  # of scores at a time
 
 
 def projected_cross_entropy(x: np.ndarray, table: np.ndarray, targets: np.ndarray, smoothing: float = 0.0):
@@ -30,7 +30,8 @@ def projected_cross_entropy(x: np.ndarray, table: np.ndarray, targets: np.ndarra
         block_loss, loss_cache = cross_entropy(scores, targets[rows], smoothing)
         share = len(scores) / count
         loss += share * block_loss
-        dx[rows], dblock = similarity_backward(cross_entropy_backward(share, loss_cache), scores_cache)
+        dscores = cross_entropy_backward(share, loss_cache, out=scores)
+        dx[rows], dblock = similarity_backward(dscores, scores_cache)
         dtable += dblock
     return loss, (dx, dtable)
 
