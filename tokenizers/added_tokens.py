@@ -46,6 +46,9 @@ class AddedTokens:
         normalized = [token for token in tokens if token.normalized]
         self.normalized = _patterns({normalizer.normalize(token.content).text: token for token in normalized})
 
+    def __bool__(self):
+        return bool(self.raw or self.normalized)
+
     def occur_in(self, text):
         """Whether any of them may be in a text."""
         if self.raw and self.raw[0].search(text):

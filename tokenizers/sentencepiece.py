@@ -8,10 +8,11 @@ import codecs
 import heapq
 
 from .encoding import Encoding
+from .inputs import check_texts
 from .normalize import REPLACEMENT
 from .pieces import BYTE, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
 from .template import Template
-from .tokenizer import Tokenizer, check_texts
+from .tokenizer import Tokenizer
 
 UNKNOWN_SURFACE = " ⁇ "  # what an unknown piece is decoded to
 

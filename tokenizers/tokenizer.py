@@ -1,6 +1,5 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
-import re
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -8,7 +7,8 @@ import numpy as np
 from .added_tokens import AddedToken, AddedTokens
 from .decoders import closed_up_text
 from .encoding import Batch, Kept
-from .normalize import REPLACEMENT, BertNormalizer, Identity, unchanged
+from .inputs import check_texts, check_words, without_surrogates
+from .normalize import BertNormalizer, Identity, unchanged
 from .pretokenize import prefixed
 from .segments import Segments, of_rows, of_words, replace_rows
 from .template import SEQUENCES
@@ -27,7 +27,6 @@ from .truncation import (
 )
 
 PAD_TOKENS = ("[PAD]", "<pad>")
-SURROGATE = re.compile("[\ud800-\udfff]")
 NAMES = {"A": "texts", "B": "pairs"}  # in errors
 
 
@@ -117,7 +116,7 @@ class Tokenizer:
         if self._engine is None:
             return of_rows([self.segment(text, allowed_special) for text in texts])
         added = self.honoured(allowed_special)
-        apart = np.array([added.occur_in(text) for text in texts], bool)
+        apart = np.fromiter(map(added.occur_in, texts), bool, len(texts)) if added else np.zeros(len(texts), bool)
         usual = [" " if a else text for a, text in zip(apart, texts, strict=True)] if apart.any() else list(texts)
         changed = self._prepare(usual)
         for b, normal in changed.items():
@@ -243,8 +242,14 @@ class Tokenizer:
             return of_words(found, list(map(len, texts))) if is_split_into_words else found
 
         parts = {name: segments(name, texts) for name, texts in columns.items()}
+        return self._laid_out(parts, pieces, max_length, on_truncate, truncation, truncation_side, stride)
+
+    def _laid_out(
+        self, parts, pieces, max_length=None, on_truncate="silent", truncation="longest_first", side="right", stride=0
+    ):
+        """Batch of the Segments of each sequence, {name: Segments}, in the order of the template's pieces."""
         lengths = {name: np.diff(part.starts) for name, part in parts.items()}
-        room = None if max_length is None else max_length - specials
+        room = None if max_length is None else max_length - sum(name not in SEQUENCES for name, _ in pieces)
         zero = np.zeros_like(lengths["A"])
         kept = dict(zip(SEQUENCES, fit(lengths["A"], lengths.get("B", zero), room, truncation), strict=True))
         cut = np.any([kept[name] < lengths[name] for name in parts], axis=0)
@@ -258,7 +263,7 @@ class Tokenizer:
         sequences = {}
         for name, part in parts.items():
             of_row = lengths[name][text_index], kept[name][text_index]
-            first, length = window_spans(*of_row, stride, number[name], truncation_side)
+            first, length = window_spans(*of_row, stride, number[name], side)
             sequences[name] = Kept(part, part.starts[text_index] + first, length)
         layout = [(name, type_id, self.special_tokens.get(name)) for name, type_id in pieces]
         return Batch(layout, sequences, cut, text_index, self._tokens)
@@ -275,9 +280,7 @@ class Tokenizer:
             raise ValueError("dropout needs a BPE model")
         check_texts([text], "texts")
         found = of_rows([self.segment(text, match=lambda piece: self.model.match(piece, dropout, rng))])
-        zero = np.zeros(1, np.int64)
-        kept = {"A": Kept(found, zero, np.diff(found.starts))}
-        return Batch([("A", 0, None)], kept, zero > 0, zero, self._tokens).encoding(0)
+        return self._laid_out({"A": found}, [("A", 0)]).encoding(0)
 
     def __call__(
         self,
@@ -409,29 +412,3 @@ class Tokenizer:
         from .files import save
 
         save(self, path)
-
-
-def check_texts(texts, name):
-    """List of str, or a TypeError that says what was found where."""
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
-        raise TypeError(f"{name}: expected a sequence of str, got {type(texts).__name__}")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__} {text!r:.40}")
-    return texts
-
-
-def without_surrogates(texts, name, how):
-    """Texts with U+FFFD in place of lone surrogates, or a ValueError that says where the first stands."""
-    for row, text in enumerate(texts) if how == "raise" else ():
-        if lone := SURROGATE.search(text):
-            raise ValueError(f"{name}[{row}]: lone surrogate {ascii(lone[0])} at character {lone.start()}")
-    return [SURROGATE.sub(REPLACEMENT, text) for text in texts]
-
-
-def check_words(texts, name):
-    """List of lists of str, or a TypeError that says what was found where."""
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
-        raise TypeError(f"{name}: expected a sequence of sequences of str, got {type(texts).__name__}")
-    return [check_texts(words, f"{name}[{i}]") for i, words in enumerate(texts)]

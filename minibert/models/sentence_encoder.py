@@ -24,7 +24,7 @@ from minibert.ops import l2_normalize
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, infer_sentences
-from tokenizers.tokenizer import check_texts
+from tokenizers.inputs import check_texts
 from tokenizers.truncation import ON_TRUNCATE, check_choice, report_truncated
 
 PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}  # names a side's prompt may have

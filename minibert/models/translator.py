@@ -18,7 +18,7 @@ from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.search import Hypothesis, beam_search, greedy_search
 from tokenizers import BPE, Template, Tokenizer
-from tokenizers.tokenizer import check_texts
+from tokenizers.inputs import check_texts
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"  # no <pad> is ever computed: it is there for libraries that pad
 LONGER = 50  # tokens that a translation may be longer than its source (Vaswani 2017, section 6.1)

@@ -1,0 +1,33 @@
+"""What users give as texts, checked: errors say which one and where."""
+
+import re
+
+from .normalize import REPLACEMENT
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def check_texts(texts, name):
+    """List of str, or a TypeError that says what was found where."""
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"{name}: expected a sequence of str, got {type(texts).__name__}")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__} {text!r:.40}")
+    return texts
+
+
+def without_surrogates(texts, name, how):
+    """Texts with U+FFFD in place of lone surrogates, or a ValueError that says where the first stands."""
+    for row, text in enumerate(texts) if how == "raise" else ():
+        if lone := SURROGATE.search(text):
+            raise ValueError(f"{name}[{row}]: lone surrogate {ascii(lone[0])} at character {lone.start()}")
+    return [SURROGATE.sub(REPLACEMENT, text) for text in texts]
+
+
+def check_words(texts, name):
+    """List of lists of str, or a TypeError that says what was found where."""
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"{name}: expected a sequence of sequences of str, got {type(texts).__name__}")
+    return [check_texts(words, f"{name}[{i}]") for i, words in enumerate(texts)]
