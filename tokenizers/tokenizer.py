@@ -234,10 +234,12 @@ class Tokenizer:
             raise ValueError(f"max_length {max_length} has no room for the {specials} special tokens")
 
         def segments(name, texts):
-            words = [word for text in texts for word in text] if is_split_into_words else texts
+            words, label = texts, NAMES[name]
+            if is_split_into_words:
+                words, label = [word for text in texts for word in text], f"words of all {label}"
             if lone_surrogates != "keep":
-                words = without_surrogates(words, NAMES[name], lone_surrogates)
-            self._refuse(words, allowed_special, disallowed_special, NAMES[name])
+                words = without_surrogates(words, label, lone_surrogates)
+            self._refuse(words, allowed_special, disallowed_special, label)
             found = self.segment_batch(words, allowed_special, threads)
             return of_words(found, list(map(len, texts))) if is_split_into_words else found
 
