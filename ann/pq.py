@@ -123,15 +123,20 @@ def fill_table(queries, q, turned, table):
 def round_table(table, look_up):
     """Bytes with Σ_m table[m, j_m] ≈ base + step Σ_m look_up[m, j_m]; within M step / 2. → base, step"""
     base, spread = np.float32(0.0), np.float32(0.0)
+    lows = np.empty(table.shape[0], np.float32)
     for m in range(table.shape[0]):
-        base += table[m].min()
-        spread = max(spread, table[m].max() - table[m].min())
-    step = spread / np.float32(255.0)
+        low, high = table[m, 0], table[m, 0]
+        for c in range(1, table.shape[1]):
+            low, high = min(low, table[m, c]), max(high, table[m, c])
+        lows[m] = low
+        base += low
+        spread = max(spread, high - low)
+    scale = np.float32(255.0) / spread if spread > np.float32(0.0) else np.float32(0.0)
     for m in range(table.shape[0]):
-        low = table[m].min()
-        for c in range(table.shape[1]):
-            look_up[m, c] = np.uint8((table[m, c] - low) / step + np.float32(0.5)) if step > 0 else np.uint8(0)
-    return base, step
+        row, out, low = table[m], look_up[m], lows[m]
+        for c in range(out.shape[0]):
+            out[c] = np.uint8(np.int32((row[c] - low) * scale + np.float32(0.5)))
+    return base, spread / np.float32(255.0)
 
 
 @kernel
@@ -146,18 +151,21 @@ def scan_codes(
              the query's distance from their centroids; mask (N,) where filtered → estimates, found: twice `keep`
              places, of which the first are written
     """
-    size, limit, sums = 0, np.float32(np.inf), np.empty(BLOCK, np.uint16)
+    size, limit = 0, np.float32(np.inf)
+    sums, near = np.empty(BLOCK, np.uint16), np.empty(BLOCK, np.float32)
     for i in range(cells.shape[0]):
         probe = probes[i] - factor * base
         for block in range(starts[cells[i]], starts[cells[i] + 1]):
             add_up(look_up, codes[block], sums)
-            if not any_near(probe, bias[block], factor * step, sums, limit):
+            if not any_near(probe, bias[block], factor * step, sums, limit, near):
                 continue
             for r in range(BLOCK):
-                estimate, row = probe + bias[block, r] - factor * step * np.float32(sums[r]), rows[block, r]
-                if row < 0 or estimate > limit or (filtered and not mask[row]):
+                if near[r] > limit:
                     continue
-                estimates[size], found[size] = estimate, row
+                row = rows[block, r]
+                if row < 0 or (filtered and not mask[row]):
+                    continue
+                estimates[size], found[size] = near[r], row
                 size += 1
                 if size == 2 * keep:
                     size, limit = keep, keep_smallest(estimates, found, size, keep)
@@ -167,12 +175,13 @@ def scan_codes(
 
 
 @kernel(forceinline=True)
-def any_near(probe, bias, step, sums, limit):
-    """Whether any row of a block has an estimate of at most the limit: one SIMD loop."""
-    near = np.uint32(0)
+def any_near(probe, bias, step, sums, limit, near):
+    """The estimates of a block, into `near`, and whether any is at most the limit: one SIMD loop."""
+    found = np.uint32(0)
     for r in range(BLOCK):
-        near |= np.uint32(probe + bias[r] - step * np.float32(sums[r]) <= limit)
-    return near != np.uint32(0)
+        near[r] = probe + bias[r] - step * np.float32(sums[r])
+        found |= np.uint32(near[r] <= limit)
+    return found != np.uint32(0)
 
 
 @kernel
