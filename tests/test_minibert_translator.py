@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers import tiny_tokenizer
 from minibert.checkpoint import CheckpointError
 from minibert.data import batches_by_tokens
 from minibert.encoder_decoder import EncoderDecoderConfig
@@ -128,6 +129,8 @@ def test_translator_load_inverts_save(tmp_path):
         DualEncoder.load(tmp_path)
     with pytest.raises(ValueError, match="vocab_size of at least"):
         Translator.create(TOKENIZER, EncoderDecoderConfig(10))
+    with pytest.raises(ValueError, match="the tokenizer lacks <bos>, <eos>"):
+        Translator.create(tiny_tokenizer(), EncoderDecoderConfig(100))
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=30), st.integers(1, 40))

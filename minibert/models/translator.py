@@ -48,8 +48,10 @@ class Translator(SavedModel):
     def create(cls, tokenizer, config: EncoderDecoderConfig, seed: int = 0) -> Translator:
         """An untrained model, its weights drawn with this seed.
 
-        Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
+        Raises   ValueError: the tokenizer lacks <bos> or <eos>, or the configuration's vocabulary is smaller
         """
+        if missing := [token for token in (BOS, EOS) if token not in tokenizer.special_tokens]:
+            raise ValueError(f"expected the special tokens {BOS} and {EOS}, the tokenizer lacks {', '.join(missing)}")
         check_vocabulary(tokenizer, config)
         parameters = Parameters(config.shapes)
         initialize(parameters, np.random.default_rng(seed))
