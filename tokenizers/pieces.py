@@ -4,7 +4,6 @@ import math
 import re
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # as numbered in the files
-KIND_NAMES = {NORMAL: "normal", UNKNOWN: "unknown", CONTROL: "control", USER_DEFINED: "user-defined"}
 SPACE = "▁"  # U+2581 stands for a blank inside pieces
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
