@@ -13,7 +13,7 @@ from text_sets import DATA, assert_same_ids, batches, fuzz, needs_data, text_set
 
 import tokenizers
 from benchmarks.peers import Peer
-from benchmarks.tokenizers import stdlib_docstrings
+from benchmarks.texts import stdlib_docstrings
 from tokenizers import SentencePiece, Tokenizer, Unigram
 from tokenizers.charsmap import SentencePieceNormalizer
 from tokenizers.charsmap_rules import rules
