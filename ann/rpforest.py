@@ -33,6 +33,7 @@ from .visited import VisitedPool, next_epoch
 
 LEAF = 64
 STEPS = 4  # of two-means: splits hardly change after
+MOST_TREES = 10_000  # each takes room from the first row on: a file must not declare a billion
 CHUNK = 256  # rows between two moments at which Ctrl-C can take effect
 
 
@@ -59,6 +60,8 @@ class RPForest(Fitted):
 
     def __init__(self, dim, metric="cosine", trees=16, seed=0):
         self.trees = positive_int(trees, "trees")
+        if self.trees > MOST_TREES:
+            raise ValueError(f"trees: expected at most {MOST_TREES}, got {trees}")
         self.seed = positive_int(seed, "seed", 0)
         self._visited = VisitedPool()
         super().__init__(dim, metric)

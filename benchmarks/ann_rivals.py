@@ -1,6 +1,6 @@
 """The other indexes of ann against the libraries they follow: FAISS, Annoy, NMSLIB. One thread, in alternation.
 
-python -m benchmarks ann_rivals [--rows 100000] [--dim 128] [--vectors rows.npy] [--only IVFPQ,RPForest]
+python -m benchmarks ann_rivals [--data mixture text sift mnist] [--rows 100000] [--only IVFPQ RPForest]
 """
 
 import argparse
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.ann import mixture, speed_at, tie_aware_recall
+import ann
+from benchmarks import vectors as data
+from benchmarks.ann import speed_at, tie_aware_recall
 from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
 
@@ -41,38 +43,27 @@ def pairs(rows, dim):
     ]
 
 
-def arguments(argv):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks ann_rivals", description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--queries", type=int, default=2000)
-    parser.add_argument("--vectors", help="a .npy file instead of generated rows; its last rows are the queries")
-    parser.add_argument("--only", help="classes of ours, with commas between")
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args(argv)
-
-
 def main(argv):
-    import ann
-
-    args = arguments(argv)
-    if args.vectors:
-        vectors = np.load(args.vectors).astype(np.float32)
-        vectors, queries = vectors[: -args.queries][: args.rows], vectors[-args.queries :]
-    else:
-        vectors, queries = (mixture(n, args.dim, seed) for seed, n in enumerate((args.rows, args.queries)))
-    exact = ann.Exact(vectors.shape[1], "l2")
-    exact.add(vectors)
-    truth = exact.search(queries, 10)[1]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks ann_rivals", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=("mixture", "text", "sift", "mnist"), default=["mixture"])
+    parser.add_argument("--rows", type=int, default=100_000, help="of mixture and text")
+    parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--only", nargs="+", help="classes of ours")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args(argv)
     print(machine())
-    print(f"{len(vectors):,} x {vectors.shape[1]}, l2, k 10\n")
-    wanted = args.only.split(",") if args.only else None
-    with Peer("ann_rivals") as peer:
-        peer.call("keep", name="rows", vectors=vectors)
-        peer.call("keep", name="queries", vectors=queries)
-        for pair in pairs(len(vectors), vectors.shape[1]):
-            if wanted is None or pair.ours in wanted:
-                measure(pair, getattr(ann, pair.ours), vectors, queries, truth, peer, args.rounds)
+    for name in args.data:
+        vectors, queries = data.load(name, args.rows, args.queries)
+        exact = ann.Exact(vectors.shape[1], "l2")
+        exact.add(vectors)
+        truth = exact.search(queries, 10)[1]
+        print(f"\n# {name}: {len(vectors):,} x {vectors.shape[1]}, l2, k 10\n")
+        with Peer("ann_rivals") as peer:
+            peer.call("keep", name="rows", vectors=vectors)
+            peer.call("keep", name="queries", vectors=queries)
+            for pair in pairs(*vectors.shape):
+                if not args.only or pair.ours in args.only:
+                    measure(pair, getattr(ann, pair.ours), vectors, queries, truth, peer, args.rounds)
     return 0
 
 

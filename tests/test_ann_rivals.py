@@ -196,6 +196,7 @@ def test_settings_are_checked():
         (ann.IVFPQ, "refine", 0),
         (ann.NSW, "neighbors", 0),
         (ann.RPForest, "trees", 0),
+        (ann.RPForest, "trees", 10**9),
         (ann.RPForest, "seed", -1),
     ]:
         with pytest.raises(ValueError, match=f"{name}: expected"):

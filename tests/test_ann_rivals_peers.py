@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import ann
-from benchmarks.ann import mixture, tie_aware_recall
+from benchmarks.ann import tie_aware_recall
 from benchmarks.ann_rivals import pairs
 from benchmarks.peers import Peer
+from benchmarks.vectors import mixture
 
 pytestmark = pytest.mark.peers
 ROWS, DIM = 8000, 32
