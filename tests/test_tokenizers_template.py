@@ -69,16 +69,21 @@ def test_truncation_refuses_lengths_below_the_special_tokens(pairs, max_length, 
 
 
 @pytest.mark.kernels
-@given(TEXTS, st.integers(2, 9), st.sampled_from([True, "longest", "max_length"]))
-def test_padding_is_the_ragged_batch_filled_up(texts, max_length, padding):
-    """Each row of the arrays: the ragged row, then [PAD], mask 0 and type 0."""
+@given(TEXTS, st.integers(2, 9), st.sampled_from([True, "max_length"]), st.booleans(), st.sampled_from([None, 4]))
+def test_padding_is_the_ragged_batch_filled_up(texts, max_length, padding, left, multiple):
+    """Each row of the arrays: the ragged row, then [PAD], mask 0 and type 0, or these before it."""
     batch = TOK.encode_batch(texts, max_length=max_length, on_truncate="silent")
-    arrays = TOK(texts, padding=padding, max_length=max_length)
+    how = {"padding_side": "left" if left else "right", "pad_to_multiple_of": multiple}
+    arrays = TOK(texts, padding=padding, max_length=max_length, return_offsets_mapping=True, **how)
     width = max_length if padding == "max_length" else max(batch.lengths)
+    width = -(-width // multiple) * multiple if multiple else width
     for b in range(len(texts)):
-        row, rest = batch.row(b)["ids"].tolist(), width - batch.lengths[b]
-        assert arrays["input_ids"][b].tolist() == row + [0] * rest
-        assert arrays["attention_mask"][b].tolist() == [1] * len(row) + [0] * rest
+        row, rest = batch.row(b), [0] * (width - batch.lengths[b])
+        ids, spans, ones = row["ids"].tolist(), row["offsets"].tolist(), [1] * batch.lengths[b]
+        none = [[0, 0]] * len(rest)
+        assert arrays["input_ids"][b].tolist() == (rest + ids if left else ids + rest)
+        assert arrays["attention_mask"][b].tolist() == (rest + ones if left else ones + rest)
+        assert arrays["offset_mapping"][b].tolist() == (none + spans if left else spans + none)
         assert arrays["token_type_ids"][b].tolist() == [0] * width
 
 
