@@ -28,8 +28,6 @@ class HNSW(Index):
     quantize         None, "int8" or "int4": build and walk on codes (quantize.py), measure the nearest exactly. Needs
                      D or D / 2 bytes a row more, for a search two to four times as fast
     heuristic        choose neighbours by Algorithm 4, with its extend_candidates and keep_pruned; else by Algorithm 3
-
-    Removed rows stay as way-marks until they are more than an eighth of the rest; then new rows take their places.
     """
 
     def __init__(
@@ -99,7 +97,6 @@ class HNSW(Index):
 
     def _append(self, vectors, ids, threads=1, progress=False):
         """Add checked, normalized rows, batch by batch: a batch searches the graph of those before."""
-        threads = positive_int(threads, "threads")
         self._reserve(self._count + max(0, len(vectors) - self._vacant_count))
         if self._bits and len(vectors):
             self._fit(vectors)
@@ -131,11 +128,11 @@ class HNSW(Index):
         self._lock.exclusively(vars(self).update, fitted)
 
     def _places(self, most):
-        """Rows for the next batch: vacant ones, else new ones; 2 % of those linked, one by one below a hundred.
+        """Rows for the next batch: vacant ones, else new ones; 2 % of those there are, one by one below a hundred.
 
         A row that rises above the top layer ends its batch, so that the next find it there.
         """
-        size = min(most, max(1, min(CHUNK, (self._count - self._vacant_count) // 50)))
+        size = min(most, max(1, min(CHUNK, self._count // 50)))
         vacant = np.flatnonzero(self._parent[: self._count] == GONE)[:size] if self._vacant_count else ()
         if len(vacant):
             return vacant  # levels stay with the places, and the top layer has been built for them

@@ -1,11 +1,11 @@
 """What every index shares: rows of vectors with ids, added, replaced, removed, searched, saved.
 
 A row is a vector's place in the arrays; its id is the caller's name for it. Removing marks the row as dead (id -1), and
-an index that needs its dead rows for the way through keeps them for a while, at most until `compact`.
+an index that needs its dead rows for the way through keeps them until `compact`.
 
-Interrupts   Whatever is written to uncounted or vacant rows is not there yet. One call of a compiled kernel, which a
+Interrupts   Whatever is written beyond the last counted row is not there yet. One call of a compiled kernel, which a
              signal cannot halve, links a chunk of rows, names them, takes the ids that they replace, and counts them.
-             So an interrupted add leaves a prefix of its rows, in whole batches; remove and compact are done or not.
+             So an interrupted add leaves a prefix of its rows, in whole chunks; remove and compact are done or not.
              `_rows` only saves time: it is taken away before such a call, put back after it, and built anew if lost.
 """
 
@@ -252,8 +252,7 @@ class Index:
         """Everything found wrong with the index, one sentence each; an empty list for a sound one."""
         from .check import check
 
-        with self._lock.writer:
-            return check(self)
+        return check(self)
 
     def _findings(self):
         """What is wrong with the part of the structure that only this class has."""

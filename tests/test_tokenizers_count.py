@@ -12,7 +12,8 @@ from helpers import run_python
 from strategies import pattern_texts, unicode_texts
 from tokenizers import BertNormalizer, BertPreTokenizer, PatternPreTokenizer
 from tokenizers.bpe import to_bytes
-from tokenizers.count import WordCounter, count_pieces, count_words, read_files
+from tokenizers.count import WordCounter, count_pieces, count_words, read_files, word_key
+from tokenizers.engine import code_array
 from tokenizers.pretokenize import PATTERNS
 
 
@@ -48,13 +49,15 @@ def test_count_words_equals_a_counter(texts, clean, lowercase, strip):
 
 
 @pytest.mark.kernels
-def test_counting_trusts_no_hash(monkeypatch):
-    """Long words of one hash are told apart; short ones are their own key."""
-    monkeypatch.setattr("tokenizers.count.KEY_FACTOR", 0)
-    counter = WordCounter(np.uint32)
-    for word in ["abcdefgh", "abcdefgi", "中", "丁", "a", "\0a", "abcdefgh"]:
-        counter.add(word, 1)
-    assert [*as_dict(counter.result()).values()] == [2, 1, 1, 1, 1, 1]
+def test_counting_trusts_no_hash():
+    """Two words of one hash are told apart; so are short ones, which are their own key, that differ by a NUL."""
+    words, counter = (
+        ["\u6000\u80ce\u6000", "\u61ad\u6000\u8981", "a", "\0a", "\u6000\u80ce\u6000"],
+        WordCounter(np.uint32),
+    )
+    keys = [word_key(code_array([word])[0], 0, 3) for word in words[:2]]
+    counter.add(words, [1] * 5)
+    assert keys[0] == keys[1] and [*as_dict(counter.result()).values()] == [2, 1, 1, 1]
 
 
 def test_read_files_gives_lines_with_their_ends(tmp_path):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .engine import code_array, encoded
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 from .pretokenize import kind_table
@@ -44,7 +44,7 @@ class WordTable(NamedTuple):
     used: np.ndarray
 
 
-@kernel(forceinline=True)
+@inlined
 def word_key(units, start, end):
     """Key of the word units[start:end]."""
     hashed, packed, wide = 0, 1, 0  # the leading 1 tells "a" from "\0a"
@@ -56,7 +56,7 @@ def word_key(units, start, end):
     return PACKED | packed if wide < 256 and end - start <= 7 else hashed
 
 
-@kernel(forceinline=True)
+@inlined
 def find_word(words, units, start, end, key):
     """Slot of the word units[start:end], or of the empty place for it."""
     mixed, mask = (key >> 30) * KEY_FACTOR + (key & 0x3FFFFFFF) * SLOT_FACTOR, len(words.slots) - 1
@@ -69,7 +69,7 @@ def find_word(words, units, start, end, key):
     return slot
 
 
-@kernel(forceinline=True)
+@inlined
 def equals(words, w, units, start, end):
     """Whether word w is units[start:end]."""
     first = words.starts[w]
@@ -81,7 +81,7 @@ def equals(words, w, units, start, end):
     return not different
 
 
-@kernel(forceinline=True)
+@inlined
 def count_word(words, units, start, end, count):
     """Count the word units[start:end]; there must be room for it."""
     key = word_key(units, start, end)
@@ -98,7 +98,14 @@ def count_word(words, units, start, end, count):
     words.records[w, 1] += count
 
 
-@kernel
+@bare
+def count_given(words, units, starts, counts):
+    """Count words that stand on top of each other."""
+    for w in range(len(counts)):
+        count_word(words, units, starts[w], starts[w + 1], counts[w])
+
+
+@bare
 def fill_slots(words):
     """Put all words into the empty hash table."""
     for w in range(words.used[0]):
@@ -106,7 +113,7 @@ def fill_slots(words):
         words.slots[find_word(words, words.units, start, end, words.records[w, 0])] = w + 1
 
 
-@kernel
+@bare
 def count_pieces_of_block(words, data, starts, pattern, kinds):
     """Count the pieces of texts, given as UTF-8."""
     for b in range(len(starts) - 1):
@@ -117,7 +124,7 @@ def count_pieces_of_block(words, data, starts, pattern, kinds):
             i = end
 
 
-@kernel
+@bare
 def count_words_of_block(words, codes, starts, fold, buffer, odd):
     """Count BERT's words of texts; runs between blanks that hold a mark to be reordered are left out.
 
@@ -140,7 +147,7 @@ def count_words_of_block(words, codes, starts, fold, buffer, odd):
     return n_odd
 
 
-@kernel
+@bare
 def count_folded(words, codes, start, end, fold, buffer):
     """Normalize codes[start:end] and count the words in it."""
     n = 0
@@ -191,11 +198,11 @@ class WordCounter:
             self.words = self.words._replace(slots=np.zeros(1 << (2 * words).bit_length(), np.int32))
             fill_slots(self.words)
 
-    def add(self, word, count):
-        """Count a word given as a str."""
-        units = code_array([word])[0]
-        self.make_room(1, len(units))
-        count_word(self.words, units, 0, len(units), count)
+    def add(self, words, counts):
+        """Count words given as a list of str, each so many times."""
+        units, starts = code_array(words)
+        self.make_room(len(words), len(units))
+        count_given(self.words, units, starts, np.asarray(counts, np.int64))
 
     def result(self):
         """The Words; ValueError if there are none."""
@@ -233,8 +240,8 @@ def count_words(texts, normalizer, pretokenizer, progress=False):
         together = "".join(block)
         for a, b in odd[:n].tolist():  # marks whose order changes: few texts have any
             normal = normalizer.normalize(together[a:b]).text
-            for start, end in pretokenizer.split(normal):
-                counter.add(normal[start:end], 1)
+            found = [normal[start:end] for start, end in pretokenizer.split(normal)]
+            counter.add(found, [1] * len(found))
     return counter.result()
 
 

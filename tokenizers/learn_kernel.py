@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined
 from .pairs import CODE_BITS, CODE_MASK, TRIE_FACTOR
 
 END = 1 << CODE_BITS  # stands between words
@@ -85,21 +85,21 @@ class Neighbours(NamedTuple):
     used: np.ndarray
 
 
-@kernel
+@inlined
 def after(symbols, i):
     """Place of the next token."""
     length = int(symbols[i + 1])
     return i - length if length < 0 else i + 1
 
 
-@kernel
+@inlined
 def before(symbols, i):
     """Place of the token before."""
     length = int(symbols[i - 1])
     return i + length if length < 0 else i - 1
 
 
-@kernel
+@inlined
 def word_of(corpus, i):
     """Number of the word at a place."""
     w = int(corpus.word_at[i >> NEAR])
@@ -108,7 +108,7 @@ def word_of(corpus, i):
     return w
 
 
-@kernel
+@inlined
 def find_pair(pairs, key):
     """Slot of a pair, or of the empty place for it."""
     slot = ((key * TRIE_FACTOR) >> 20) & (len(pairs.slots) - 1)
@@ -117,7 +117,7 @@ def find_pair(pairs, key):
     return slot
 
 
-@kernel
+@bare
 def add_pair(pairs, slot, key, count, length):
     """A new pair's number; its places come to stand at the next free ones."""
     p = int(pairs.used[0])
@@ -131,7 +131,7 @@ def add_pair(pairs, slot, key, count, length):
 # A look at the whole corpus
 
 
-@kernel
+@bare
 def lay_out(units, unit_starts, first, inside, corpus):
     """Fill a corpus with words: the id of a unit is first[unit] at the start of a word, inside[unit] later."""
     corpus.symbols[0], at = END, 1
@@ -150,13 +150,13 @@ def lay_out(units, unit_starts, first, inside, corpus):
     corpus.starts[len(corpus.counts)] = at
 
 
-@kernel
+@inlined
 def sum_slot(sketch, key):
     """Which of the sums a pair belongs to."""
     return ((key * TRIE_FACTOR) >> 20) & (len(sketch) - 1)
 
 
-@kernel
+@bare
 def sketch_pairs(corpus, sketch):
     """Add up the pairs in so many sums that each is at least the count of any pair in it; returns the largest."""
     w, i, best = 0, 1, 0
@@ -172,7 +172,7 @@ def sketch_pairs(corpus, sketch):
     return best
 
 
-@kernel
+@bare
 def count_pairs(corpus, pairs, names, sketch, least, longest):
     """Exact counts of all pairs whose sums are not below `least`; whether there was room. `length` counts places."""
     w, i = 0, 1
@@ -199,7 +199,7 @@ def count_pairs(corpus, pairs, names, sketch, least, longest):
     return True
 
 
-@kernel
+@bare
 def place_pairs(corpus, pairs, names, sketch, least):
     """Note the places of all pairs that occur often enough, and put these into the heap."""
     for p in range(pairs.used[0]):
@@ -227,7 +227,7 @@ def place_pairs(corpus, pairs, names, sketch, least):
 # The heap
 
 
-@kernel
+@inlined
 def better(corpus, pairs, names, p, worth_p, q, worth_q):
     """Whether pair p comes before q: by count; then by the smaller ids, or the shorter string, then the string."""
     if worth_p != worth_q:
@@ -245,7 +245,7 @@ def better(corpus, pairs, names, p, worth_p, q, worth_q):
     return pairs.key[p] < pairs.key[q]
 
 
-@kernel
+@bare
 def push(corpus, pairs, names, p):
     """Put a pair into the heap, with its count of now."""
     i, worth, heap = int(pairs.used[2]), pairs.count[p], pairs.heap
@@ -256,7 +256,7 @@ def push(corpus, pairs, names, p):
     heap[i], pairs.worth[i] = p, worth
 
 
-@kernel
+@bare
 def pop(corpus, pairs, names):
     """Take the best pair off the heap."""
     pairs.used[2] -= 1
@@ -273,7 +273,7 @@ def pop(corpus, pairs, names):
     heap[i], worths[i] = p, worth
 
 
-@kernel
+@bare
 def best_pair(corpus, pairs, names, least):
     """Number of the best pair that occurs at least `least` times, -1 if none is followed."""
     while pairs.used[2] > 0:
@@ -289,7 +289,7 @@ def best_pair(corpus, pairs, names, least):
 # Joining
 
 
-@kernel
+@inlined
 def note(near, side, token, gain):
     """One more place where a token stands beside the pair."""
     if near.places[side, token] == 0:
@@ -299,7 +299,7 @@ def note(near, side, token, gain):
     near.gain[side, token] += gain
 
 
-@kernel
+@inlined
 def lose(pairs, left, right, count):
     """Lower a pair's count, if it is followed."""
     slot = find_pair(pairs, left << CODE_BITS | right)
@@ -307,7 +307,7 @@ def lose(pairs, left, right, count):
         pairs.count[pairs.slots[slot] - 1] -= count
 
 
-@kernel
+@bare
 def join_places(corpus, pairs, near, p, joined):
     """Join a pair at all its places, and note its neighbours; (count, places) of where it follows itself."""
     symbols, left, right = corpus.symbols, int(pairs.key[p]) >> CODE_BITS, int(pairs.key[p]) & CODE_MASK
@@ -331,7 +331,7 @@ def join_places(corpus, pairs, near, p, joined):
     return twins, twin_places
 
 
-@kernel
+@bare
 def forget(near):
     """No neighbours."""
     for side in range(2):
@@ -340,7 +340,7 @@ def forget(near):
         near.used[side] = 0
 
 
-@kernel
+@bare
 def follow_new(corpus, pairs, names, left, right, count, length, least, longest):
     """Follow a pair that a join made, if it occurs often enough; where its places go, or -1."""
     if count < least or names.length[left] + names.length[right] > longest:
@@ -349,7 +349,7 @@ def follow_new(corpus, pairs, names, left, right, count, length, least, longest)
     return int(pairs.first[add_pair(pairs, find_pair(pairs, key), key, count, length)])
 
 
-@kernel
+@bare
 def join_pair(corpus, pairs, names, near, p, joined, least, longest):
     """Join a pair everywhere to a token that is new; counts, places and heap follow."""
     symbols, left, right = corpus.symbols, int(pairs.key[p]) >> CODE_BITS, int(pairs.key[p]) & CODE_MASK
@@ -388,14 +388,14 @@ def join_pair(corpus, pairs, names, near, p, joined, least, longest):
         push(corpus, pairs, names, q)
 
 
-@kernel
+@bare
 def join_to_known(corpus, pairs, near, p, joined):
     """Join a pair everywhere to a token that was there before; the counts no longer hold then."""
     join_places(corpus, pairs, near, p, joined)
     forget(near)
 
 
-@kernel
+@bare
 def find_name(names, token):
     """Slot of a token's string in the table of names, or the empty place for it."""
     name = (names.head[token] * names.power[token] + names.body[token]) % NAME_PRIME + 1
@@ -405,7 +405,7 @@ def find_name(names, token):
     return slot, name
 
 
-@kernel
+@bare
 def name_joined(names, left, right, joined):
     """Name what two tokens make, as token number `joined`."""
     names.head[joined] = names.head[left]
@@ -414,7 +414,7 @@ def name_joined(names, left, right, joined):
     names.length[joined] = names.length[left] + names.length[right]
 
 
-@kernel
+@bare
 def join_pairs(corpus, pairs, names, near, tokens, limit, least, longest, sure, merges):
     """Join the best pair again and again, numbering from `tokens`; (merges done, why it is not `limit` of them).
 
@@ -437,7 +437,7 @@ def join_pairs(corpus, pairs, names, near, tokens, limit, least, longest, sure, 
     return limit, ENOUGH
 
 
-@kernel
+@bare
 def has_room(pairs, p):
     """Whether what a join of pair p makes fits."""
     new = 2 * int(pairs.length[p]) + 1

@@ -127,6 +127,13 @@ class SentencePiece(Tokenizer):
         whole = Whole(normalizer.whitespace_as_suffix)
         super().__init__(model, normalizer, whole, template or Template(), decoder, model.of_kind(CONTROL))
 
+    @staticmethod
+    def train(texts, vocab_size=8000, model="unigram", **options):
+        """A tokenizer learned from an iterable of raw texts; `options` are those of sentencepiece_train.train."""
+        from .sentencepiece_train import train
+
+        return train(texts, vocab_size, model, **options)
+
     def segment(self, text, allowed_special=()):
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
         tokens, word = [], 0

@@ -40,6 +40,13 @@ class Unigram(Pieces):
             self.piece_scores[i] = self.number(0.1 * (len(piece.encode()) - 1))
         self.longest = max(map(len, self.text_ids), default=1)
 
+    @staticmethod
+    def train(texts, vocab_size=8000, **options):
+        """A SentencePiece tokenizer of this model learned from raw texts; `options` as in sentencepiece_train.train."""
+        from .sentencepiece_train import train
+
+        return train(texts, vocab_size, "unigram", **options)
+
     def match(self, text):
         """[(id, start, end)] of the best cut of a normalized text."""
         best = [None] * (len(text) + 1)  # (score of the best path to here, where its last piece starts, and its id)

@@ -23,6 +23,34 @@ class WordLevel:
         """[(id, start, end)]: the word as a whole."""
         return [(self.vocab.get(word, self.unk_id), 0, len(word))]
 
+    @staticmethod
+    def train(
+        texts, vocab_size=30_000, *, lowercase=True, min_frequency=1, special_tokens=("[PAD]", "[UNK]"), progress=False
+    ):
+        """A tokenizer of the most frequent of BERT's words; ids: the special tokens, then by count, then by the word.
+
+        Source   Hugging Face's WordLevelTrainer for the order
+        Raises   TypeError: a text is not a str; ValueError: no words, [UNK] is no special token, or they do not fit
+        """
+        from .count import count_words
+        from .decoders import WordPiece as Decoder
+        from .normalize import BertNormalizer
+        from .pretokenize import BertPreTokenizer
+        from .template import Template
+        from .tokenizer import Tokenizer
+
+        if "[UNK]" not in special_tokens or len(special_tokens) > vocab_size:
+            raise ValueError(f"special_tokens: expected [UNK] and at most {vocab_size} in all, got {special_tokens}")
+        normalizer, pretokenizer = BertNormalizer(lowercase=lowercase), BertPreTokenizer()
+        units, starts, counts = count_words(texts, normalizer, pretokenizer, progress)
+        text, bounds = "".join(map(chr, units.tolist())), starts.tolist()
+        words = [text[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        often = [(-count, word) for word, count in zip(words, counts.tolist(), strict=True) if count >= min_frequency]
+        tokens = list(dict.fromkeys([*special_tokens, *(word for _, word in sorted(often))]))[:vocab_size]
+        vocab = {token: i for i, token in enumerate(tokens)}
+        specials = {token: vocab[token] for token in special_tokens}
+        return Tokenizer(WordLevel(vocab), normalizer, pretokenizer, Template(), Decoder(), specials)
+
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline; None where the words are not stretches of the text."""
         return WordLevelEngine(self, pretokenizer) if callable(getattr(pretokenizer, "split", None)) else None

@@ -193,6 +193,18 @@ def train_bpe(texts, vocab_size, min_frequency=2, special_tokens=("<|endoftext|>
     return {"vocab": sorted(model["vocab"], key=model["vocab"].get), "merges": model["merges"]}
 
 
+def train_wordlevel(texts, vocab_size, special_tokens, min_frequency=1):
+    """Words of a word-level vocabulary of BERT's words, in the order of their ids."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+
+
 def keep(name, texts):
     """Hold texts here, so that a timed call does not pay for their journey."""
     TEXTS[name] = texts

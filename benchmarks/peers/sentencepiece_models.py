@@ -59,6 +59,16 @@ def train(path, texts, **options):
         sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(texts), model_writer=file, **options)
 
 
+def pieces(path):
+    """[(piece, score)] of a .model file."""
+    load(path)
+    return [(MODELS[path].id_to_piece(i), MODELS[path].get_score(i)) for i in range(MODELS[path].vocab_size())]
+
+
+def scores(path):
+    return [score for _, score in pieces(path)]
+
+
 def keep(name, texts):
     """Hold texts here, so that a timed call does not pay for their journey."""
     TEXTS[name] = texts
