@@ -1,4 +1,4 @@
-"""`minibert tokenizer`: encode and decode with any tokenizer file, and see how it comes about."""
+"""`minibert tokenizer`: train a tokenizer; encode and decode with any tokenizer file, and see how it comes about."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from pathlib import Path
 
 from minibert.cli_options import whole
 
+MODELS = {  # name → class of `tokenizers`, options of its train
+    "bpe": ("BPE", {}),
+    "wordpiece": ("WordPiece", {}),
+    "wordlevel": ("WordLevel", {}),
+    "unigram": ("SentencePiece", {"model": "unigram", "hard_vocab_limit": False}),
+    "sentencepiece-bpe": ("SentencePiece", {"model": "bpe", "hard_vocab_limit": False}),
+}
 COLOURS = (36, 33, 35, 32, 34)  # of neighbouring tokens on a terminal
 
 
 def add_commands(commands) -> None:
-    """Add `tokenizer encode` and `tokenizer decode` to the commands of a parser."""
-    about = "Text to ids and back, with any tokenizer file."
+    """Add `tokenizer train`, `encode` and `decode` to the commands of a parser."""
+    about = "Train a tokenizer; text to ids and back, with any tokenizer file."
     actions = commands.add_parser("tokenizer", help=about, description=about).add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -24,10 +31,16 @@ def add_commands(commands) -> None:
             name, help=run.__doc__, description=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         sub.set_defaults(run=run, refuse=sub.error)
-        sub.add_argument("--tokenizer", type=Path, required=True, metavar="PATH", help="its file, or the folder of it")
         return sub.add_argument
 
+    option = action("train", train)
+    option("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text, one text a line")
+    option("--model", choices=MODELS, default="bpe", help="which kind of tokenizer")
+    option("--vocab-size", type=whole(1), default=8000, metavar="N", help="tokens in all")
+    option("--out", type=Path, required=True, metavar="PATH", help="file to write; .model for SentencePiece's two")
+    tokenizer = {"type": Path, "required": True, "metavar": "PATH", "help": "its file, or the folder of it"}
     option = action("encode", encode)
+    option("--tokenizer", **tokenizer)
     option("text", nargs="+", help="one text each")
     option("--show", action="store_true", help="print each stage: normalized, pieces, merges or lattice, tokens")
     option("--special", action="store_true", help="control tokens in the text count as such")
@@ -37,8 +50,22 @@ def add_commands(commands) -> None:
     option("--dropout", type=float, default=0.1, help="probability that a merge is left out")
     option("--seed", type=whole(0), default=0, help="of the draws")
     option = action("decode", decode)
+    option("--tokenizer", **tokenizer)
     option("ids", nargs="+", type=int, help="token numbers")
     option("--keep-special", action="store_true", help="write control tokens too")
+
+
+def train(args) -> None:
+    """Learn a tokenizer from text files and save it."""
+    import tokenizers
+
+    kind, options = MODELS[args.model]
+    if kind == "SentencePiece" and args.out.suffix != ".model":
+        args.refuse(f"--out: SentencePiece's files end in .model, got {args.out}")
+    lines = (line.rstrip("\n") if kind == "SentencePiece" else line for line in tokenizers.read_files(args.files))
+    trained = getattr(tokenizers, kind).train(lines, args.vocab_size, progress=sys.stderr.isatty(), **options)
+    trained.save(args.out)
+    print(f"{trained.vocab_size} tokens, saved {args.out}")
 
 
 def encode(args) -> None:

@@ -112,3 +112,19 @@ def test_mistakes_end_in_one_line(run, argv, reason):
     """Exit code 1 and the reason."""
     code, _, err = run(BPE, *argv)
     assert code == 1 and err == f"minibert: error: {reason}\n"
+
+
+@pytest.mark.parametrize("model", ["bpe", "wordpiece", "wordlevel"])
+def test_tokenizer_train_writes_a_tokenizer_of_the_size_asked_for(model, tmp_path, capsys):
+    """From the lines of files; twice, the same file; SentencePiece's kinds end in .model."""
+    (tmp_path / "a").write_text("the cat sat\n" * 5 + "on the mat", encoding="utf-8")
+    (tmp_path / "b").write_text("a dog and a log\n" * 5, encoding="utf-8")
+    written = []
+    for name in ("x.json", "y.json"):
+        argv = ["tokenizer", "train", tmp_path / "a", tmp_path / "b", "--model", model, "--out", tmp_path / name]
+        assert main([*map(str, argv), "--vocab-size", "262"]) == 0
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1] and "tokens, saved" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["tokenizer", "train", str(tmp_path / "a"), "--model", "unigram", "--out", str(tmp_path / "x.json")])
+    assert "SentencePiece's files end in .model" in capsys.readouterr().err
