@@ -12,6 +12,7 @@ import numpy as np
 
 from minibert.blocks import normalize
 from minibert.encoder import EncoderConfig, embed, encoder
+from minibert.ops import linear
 from minibert.ops.fused import add_norm, bias_gelu, bias_relu
 from minibert.ops.softmax import scaled_softmax
 from minibert.parameters import Parameters
@@ -75,7 +76,8 @@ def rows_that_agree(outputs: int, inputs: int) -> int | None:
     whole = product(x, weight)
 
     def agrees(first: int, rows: int) -> bool:
-        return np.array_equal(product(x[first : first + rows], weight), whole[first : first + rows])
+        some, expected = x[first : first + rows], whole[first : first + rows]
+        return np.array_equal(product(some, weight), expected) and np.array_equal(linear(some, weight)[0], expected)
 
     for least in LEAST_ROWS:
         if all(agrees(first, least + more) for first, more in PLACES):

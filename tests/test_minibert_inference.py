@@ -112,11 +112,16 @@ def test_same_text_same_bits(model, monkeypatch, invariant):
     np.testing.assert_allclose(model.encode(texts, deterministic=False), vectors, atol=1e-6)
 
 
+def row_by_row(x, weight):
+    return np.array([(row * weight).sum(axis=1) for row in x])
+
+
 def test_least_rows_are_found_by_trying(monkeypatch):
     """A product whose rows depend on their place is found out; one whose rows do not is not."""
     config = dataclasses.replace(BERT_LIKE, width=32, ffn=64)
     inference.rows_that_agree.cache_clear()
-    monkeypatch.setattr(inference, "product", lambda x, weight: np.einsum("ti,oi->to", x, weight))
+    monkeypatch.setattr(inference, "product", row_by_row)
+    monkeypatch.setattr(inference, "linear", lambda x, weight: (row_by_row(x, weight), None))
     assert least_rows(config) == 16
     inference.rows_that_agree.cache_clear()
     monkeypatch.setattr(inference, "product", lambda x, weight: x @ weight.T + np.arange(len(x))[:, None])
@@ -138,6 +143,8 @@ def test_encode_raises_what_a_thread_raised(model):
     """An id that the table does not hold: with one thread and with several."""
     broken = SentenceEncoder(model.tokenizer, model.config, model.parameters)
     broken.tokenize = lambda *_: (Ragged.from_sequences([[1], [999]] * 600), np.arange(1200), np.zeros(1200, bool))
+    with pytest.raises(ValueError, match="at least one thread, got 0"):
+        model.encode(["a"], threads=0)
     for threads in (1, 2):
         with pytest.raises(ValueError, match="got 999 at position"):
             broken.encode(["a"], threads=threads)

@@ -104,8 +104,8 @@ class SentenceEncoder(SavedModel):
         Units    normalize: unit vectors also where the model has no such module, after truncation to truncate_dim;
                  on_truncate: what becomes of texts beyond max_length: cut with a warning ("warn") or without
                  ("silent"), refused ("raise"), or read in windows ("window"), whose vectors are averaged by tokens;
-                 deterministic: a text's bits do not depend on the other texts and their order. By default where BLAS's
-                 kernels give that for nothing (AVX-512), False nowhere; True also where texts then go one by one;
+                 deterministic: whether a text's bits are the same in any company and order. None: where BLAS's
+                 kernels give that for nothing (AVX-512); True: also where texts then have to go one by one;
                  threads: by default as many as BLAS has; bits never depend on them
         Raises   TypeError: a text that is no str, with its position; ValueError: an unknown prompt_name or
                  on_truncate, a prompt that leaves no room, or a text too long and on_truncate="raise"
@@ -200,7 +200,11 @@ class SentenceEncoder(SavedModel):
     def _vectors(self, batch: Ragged, skipped: int, deterministic: bool | None, threads: int | None, progress: bool):
         from tqdm import tqdm
 
+        if threads is not None and threads < 1:
+            raise ValueError(f"expected at least one thread, got {threads}")
         vectors = np.empty((len(batch), self.config.full_dim), np.float32)
+        if not len(batch):
+            return vectors
         rows, passes = self._passes(batch.lengths, deterministic)
 
         def work(share: list[np.ndarray]) -> None:
