@@ -154,7 +154,13 @@ def test_decoders_worked_examples(decoder, tokens, expected):
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
-    [("(", "not supported"), (r"\p{Han}", "uses .*Han}"), (r"\h", "uses"), ("[a[b]]", "a class inside a class")],
+    [
+        ("(", "not supported"),
+        (r"\p{Han}", "uses .*Han}"),
+        (r"\h", "uses"),
+        ("[a[b]]", "a class inside a class"),
+        ("a{1,2}+", "an interval"),
+    ],
 )
 def test_patterns_that_cannot_be_followed_are_refused(pattern, reason):
     """By what they use."""

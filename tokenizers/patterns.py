@@ -60,6 +60,10 @@ def compiled(pattern):
 
     Raises   ValueError: it uses what Python's `re` or these tables lack
     """
+    if re.search(
+        r"\{[\d,]+\}\+", pattern
+    ):  # again and again in the library's expressions, never given back in Python's
+        raise ValueError(f"the pattern {pattern!r} repeats an interval, which is not supported")
     out, at, inside = [], 0, False
     for match in PARTS.finditer(pattern):
         found = match[0]
