@@ -63,7 +63,7 @@ def test_bpe_search_equals_merging(merges, by_ranks, word):
 def test_bpe_neighbours_that_stay_equal_the_definition(merges, data):
     """Looking back at how two tokens came to be tells what merging their bytes gives."""
     engine = byte_tokenizer(merges)._engine
-    tables = engine.merges, engine.tokens, engine.scratch
+    tables = engine.merges, engine.tokens, bpe_kernel.make_scratch(engine.longest, 0)
     reached = st.sampled_from(np.flatnonzero(engine.tokens.made[:, bpe_kernel.RANK] < bpe_kernel.NEVER).tolist())
     a, b = data.draw(reached), data.draw(reached)
     assert bpe_kernel.stays(*tables, a, b) == bpe_kernel.stays_merged(*tables, a, b)

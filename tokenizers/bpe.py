@@ -26,6 +26,8 @@ def _printable_bytes():
 
 ALPHABET = _printable_bytes()
 BYTE_OF = {character: byte for byte, character in ALPHABET.items()}
+_NO_BYTE = {byte: "\uffff" for byte in range(BYTES) if chr(byte) not in BYTE_OF}  # no code point of Latin-1 either
+_TO_LATIN1 = {**_NO_BYTE, **{ord(character): chr(byte) for character, byte in BYTE_OF.items()}}
 
 
 def to_bytes(text):
@@ -40,7 +42,10 @@ def spell(data):
 
 def unspell(token):
     """Bytes of a token's string, or None where it is not made of that alphabet."""
-    return bytes(BYTE_OF[c] for c in token) if all(c in BYTE_OF for c in token) else None
+    try:
+        return token.translate(_TO_LATIN1).encode("latin-1")
+    except UnicodeEncodeError:
+        return None
 
 
 class BPE:

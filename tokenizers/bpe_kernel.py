@@ -21,14 +21,15 @@ import numpy as np
 from ._jit import bare, inlined
 from .bpe import unspell
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
-from .pairs import CODE_MASK, find_pair, mix_pair
+from .pairs import CODE_BITS, CODE_MASK, find_pair, mix_pair
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
-from .trie import build_trie, step, token_of
+from .trie import step, token_of, trie_of
 from .utf8 import byte_array
 
 NEVER = 1 << 30  # above every rank
 LONGEST_TOKEN = 1 << 12  # bytes
+MEMO = 1 << 12  # 32 KB
 
 
 class Merges(NamedTuple):
@@ -72,11 +73,23 @@ class Tokens(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for merging the bytes of two tokens, and for the places of a piece where no cut may be."""
+    """Room of one thread.
+
+    ids, last  (N,), (3,) int32: for merging the symbols of two tokens
+    dead       bool: places of a piece where no cut may be
+    memo       (M,) int64, last asked first out: token, longest token after it → the longest that stays, as in pairs.py
+    """
 
     ids: np.ndarray
     last: np.ndarray
     dead: np.ndarray
+    memo: np.ndarray
+
+
+def make_scratch(longest, size):
+    """Scratch for tokens of at most `longest` bytes and pieces of at most `size`."""
+    room = np.empty(2 * longest, np.int32), np.empty(3, np.int32), np.zeros(size + 1, bool)
+    return Scratch(*room, np.full(MEMO, -1, np.int64))
 
 
 @bare
@@ -179,6 +192,19 @@ def longest_token(trie, data, i, stop):
 
 
 @inlined
+def longest_that_stays(merges, tokens, scratch, before, token):
+    """The longest of a token and its beginnings that stays as it is after the token `before`, or -1."""
+    key, slot = before << CODE_BITS | token, mix_pair(before, token) & (len(scratch.memo) - 1)
+    if scratch.memo[slot] >> CODE_BITS == key:
+        return int(scratch.memo[slot] & CODE_MASK)
+    while token >= 0 and (tokens.made[token, RANK] == NEVER or not stays(merges, tokens, scratch, before, token)):
+        token = int(tokens.trie.shorter[token])
+    if token >= 0:
+        scratch.memo[slot] = key << CODE_BITS | token
+    return token
+
+
+@inlined
 def cut_piece(data, start, stop, merges, tokens, scratch, out, at):
     """`BPE.merge` of data[start:stop]; returns where its ids end."""
     token, first, i = longest_token(tokens.trie, data, start, stop), at, start
@@ -189,10 +215,11 @@ def cut_piece(data, start, stop, merges, tokens, scratch, out, at):
     while i < stop:
         end = i
         while token >= 0:
+            if at > first:
+                token = longest_that_stays(merges, tokens, scratch, int(out[at - 1]), token)
             end = i + int(tokens.made[token, SIZE])
-            if tokens.made[token, RANK] < NEVER and not scratch.dead[end - start]:
-                if at == first or stays(merges, tokens, scratch, int(out[at - 1]), token):
-                    break
+            if token < 0 or (tokens.made[token, RANK] < NEVER and not scratch.dead[end - start]):
+                break
             token = int(tokens.trie.shorter[token])
         if token >= 0:
             out[at] = token
@@ -288,17 +315,15 @@ class BPEEngine(Engine):
     def __init__(self, pretokenizer, model):
         super().__init__()
         self.pattern, self.kinds = PATTERN_NUMBERS[pretokenizer.pattern], kind_table()
-        spelled = {i: data for data, i in self._spelled(model).items()}
-        longest = max(map(len, spelled.values()))
-        if longest > LONGEST_TOKEN:
-            raise ValueError(f"a token has {longest} bytes: expected at most {LONGEST_TOKEN}")
-        self.scratch = Scratch(np.empty(2 * longest, np.int32), np.empty(3, np.int32), np.empty(0, bool))
-        size = max(model.vocab.values()) + 1
-        data, starts = byte_array([spelled.get(i, b"") for i in range(size)])
-        symbols = np.array(model.byte_ids, np.int32)[data]
-        self.merges, made = derived(make_merges(*self._columns(model.pairs)), symbols, starts, self.scratch)
-        kept = {data: i for i, data in spelled.items() if model.ignore_merges or made[i, RANK] < NEVER}
-        self.tokens = Tokens(made, build_trie(kept), symbols, starts, orderly(made))
+        data, starts = self._spelled(model)
+        self.longest = int(np.diff(starts).max())
+        if self.longest > LONGEST_TOKEN:
+            raise ValueError(f"a token has {self.longest} bytes: expected at most {LONGEST_TOKEN}")
+        symbols, merges = np.array(model.byte_ids, np.int32)[data], make_merges(*self._columns(model.pairs))
+        self.merges, made = derived(merges, symbols, starts, make_scratch(self.longest, 0))
+        kept = model.ignore_merges | (made[:, RANK] < NEVER)
+        trie = trie_of(data, starts, np.where(kept, np.arange(len(made)), -1))
+        self.tokens = Tokens(made, trie, symbols, starts, orderly(made))
 
     @staticmethod
     def _columns(pairs):
@@ -312,16 +337,20 @@ class BPEEngine(Engine):
 
     @staticmethod
     def _spelled(model):
-        """{bytes: id} of the tokens that text may be."""
-        tokens = ((unspell(token), i) for token, i in model.vocab.items() if token not in model.special_tokens)
-        return {data: i for data, i in tokens if data is not None}
+        """Bytes of all tokens that text may be, by id, and where each starts."""
+        spelled = [b""] * (max(model.vocab.values()) + 1)
+        for token, i in model.vocab.items():
+            if token not in model.special_tokens:
+                spelled[i] = unspell(token) or b""
+        return byte_array(spelled)
 
     def _segment_block(self, data, starts, workspace):
         out, row_ends = workspace.output(len(data) + SPILL), np.zeros(len(starts) - 1, np.int64)
         longest = int(np.diff(starts).max(initial=0))
-        scratch = Scratch(np.empty_like(self.scratch.ids), np.empty(3, np.int32), np.zeros(longest + 1, bool))
+        if workspace.scratch is None or len(workspace.scratch.dead) <= longest:
+            workspace.scratch = make_scratch(self.longest, longest)
         tables = self.pattern, self.kinds, self.merges, self.tokens, workspace.cache
-        total = segment_block(data, starts, *tables, scratch, out, row_ends)
+        total = segment_block(data, starts, *tables, workspace.scratch, out, row_ends)
         return out[:total].copy(), np.diff(row_ends, prepend=0), np.zeros(len(starts) - 1, bool)
 
     def _locate_block(self, texts, ids, starts):

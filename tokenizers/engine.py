@@ -179,6 +179,7 @@ class Workspace:
 
     def __init__(self):
         self.cache = empty_cache()
+        self.scratch = None  # what the model's kernel keeps for itself
         self._output = None
 
     def output(self, size):

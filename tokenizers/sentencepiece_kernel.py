@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import bare, inlined
-from .bpe_kernel import NEVER, RANK, SIZE, Scratch, Tokens, cut_piece, derived, longest_token, make_merges, orderly
+from .bpe_kernel import NEVER, RANK, SIZE, Tokens, cut_piece, derived, longest_token, make_merges, make_scratch, orderly
 from .charsmap_kernel import (
     BLANK,
     OVERFLOW,
@@ -430,7 +430,7 @@ def room_for(size, longest, room):
     size += 64
     normal = Normal(np.empty(size, np.uint8), *np.empty((2, size), np.int32))
     lattice = Lattice(*np.empty((2, size), np.float64), *np.empty((3, size), np.int32))
-    scratch = Scratch(np.empty(longest, np.int32), np.empty(3, np.int32), np.zeros(size, bool))
+    scratch = make_scratch(longest, size)
     return Room(normal, lattice, scratch, np.zeros(1), np.zeros(1, np.int64))
 
 
@@ -502,7 +502,6 @@ def _merge_tables(model, strings):
     ranks = np.unique(-np.array(model.scores), return_inverse=True)[1]
     every, symbols = make_merges(left, right, ranks[joined], joined), np.full(len(data), -1, np.int32)
     spell_symbols(data, starts, trie, symbols)
-    scratch = Scratch(np.empty(max(map(len, spelled)) + 1, np.int32), np.empty(3, np.int32), np.empty(0, bool))
-    merges, made = derived(every, symbols, starts, scratch)
+    merges, made = derived(every, symbols, starts, make_scratch(max(map(len, spelled)), 0))
     kept = build_trie({piece: i for i, piece in enumerate(spelled) if piece and made[i, RANK] < NEVER})
     return merges, Tokens(made, kept, symbols, starts, orderly(made))

@@ -44,17 +44,26 @@ def token_of(unit):
     return (unit >> TOKEN_SHIFT & TOKEN_MASK) - 1
 
 
+CHILD, SIBLING, LABEL, TOKEN = range(4)
+
+
 @kernel
-def count_nodes(data, starts):
-    """Nodes of the trie of sorted tokens: each adds what it does not share with the one before it."""
+def link_tokens(data, starts, ids, links):
+    """Put tokens into links (N, 4), a tree of first children and next siblings from node 0 on; returns its nodes."""
     nodes = 1
-    for t in range(len(starts) - 1):
-        length, same = starts[t + 1] - starts[t], 0
-        if t > 0:
-            most = min(length, starts[t] - starts[t - 1])
-            while same < most and data[starts[t] + same] == data[starts[t - 1] + same]:
-                same += 1
-        nodes += length - same
+    for t in range(len(ids)):
+        node = 0
+        for i in range(starts[t], starts[t + 1] if ids[t] >= 0 else starts[t]):
+            following = links[node, CHILD]
+            while following != 0 and links[following, LABEL] != data[i]:
+                following = links[following, SIBLING]
+            if following == 0:
+                links[nodes, SIBLING], links[nodes, LABEL] = links[node, CHILD], data[i]
+                links[node, CHILD] = following = nodes
+                nodes += 1
+            node = following
+        if node != 0:
+            links[node, TOKEN] = ids[t]
     return nodes
 
 
@@ -74,30 +83,24 @@ def find_base(units, taken, following, place, bytes_, n):
 
 
 @kernel
-def fill_units(data, starts, ids, nodes, units, shorter):
-    """Build the trie of sorted tokens into zeroed units; False where they do not suffice."""
+def fill_units(links, nodes, units, shorter):
+    """Build the trie of linked tokens into zeroed units; False where they do not suffice."""
     taken = np.zeros(len(units), np.bool_)
     # free places as a list; `first`: where the search begins for one child, and for more, beyond what is full for them
     following, before, first = np.arange(1, len(units) + 1), np.arange(-1, len(units)), np.full(2, BLOCK)
-    # of each node: its unit, its tokens first … last, their common bytes, the longest token on the way
-    queue = np.zeros((nodes, 5), np.int64)
-    queue[0] = 0, 0, len(ids), 0, -1
-    bytes_, firsts = np.empty(256, np.int64), np.empty(257, np.int64)
-    filled = 1
+    queue = np.zeros((nodes, 3), np.int64)  # of each node: its number among the links, its unit, longest token before
+    queue[0, 2] = -1
+    bytes_, filled = np.empty(256, np.int64), 1
     for q in range(nodes):
-        node, t, last, depth, longest = queue[q, 0], queue[q, 1], queue[q, 2], queue[q, 3], queue[q, 4]
-        if t < last and starts[t + 1] - starts[t] == depth:
-            shorter[ids[t]] = longest
-            longest = ids[t]
-            units[node] |= (longest + 1) << TOKEN_SHIFT
-            t += 1
-        n = 0
-        while t < last:
-            byte = int(data[starts[t] + depth])
-            if n == 0 or bytes_[n - 1] != byte:
-                bytes_[n], firsts[n] = byte, t
-                n += 1
-            t += 1
+        node, unit, longest = queue[q, 0], queue[q, 1], queue[q, 2]
+        if links[node, TOKEN] >= 0:
+            shorter[links[node, TOKEN]] = longest
+            longest = links[node, TOKEN]
+            units[unit] |= (longest + 1) << TOKEN_SHIFT
+        n, child = 0, links[node, CHILD]
+        while child != 0:
+            bytes_[n], queue[filled + n, 0], queue[filled + n, 2] = links[child, LABEL], child, longest
+            n, child = n + 1, links[child, SIBLING]
         if n == 0:
             continue
         kind = min(n, 2) - 1
@@ -106,15 +109,15 @@ def fill_units(data, starts, ids, nodes, units, shorter):
             return False
         if tries > TRIES:
             first[kind] = base ^ bytes_[0]
-        taken[base], firsts[n] = True, last
-        units[node] |= base << BASE_SHIFT
+        taken[base] = True
+        units[unit] |= base << BASE_SHIFT
         for j in range(n):
             place = base ^ bytes_[j]
             units[place] = bytes_[j] + 1
             following[before[place]] = following[place]  # it leaves the list, but still points into it
             before[following[place]] = before[place]
-            queue[filled] = place, firsts[j], firsts[j + 1], depth + 1, longest
-            filled += 1
+            queue[filled + j, 1] = place
+        filled += n
         for other in range(2):
             while first[other] < len(units) and units[first[other]] != 0:
                 first[other] = following[first[other]]
@@ -122,20 +125,24 @@ def fill_units(data, starts, ids, nodes, units, shorter):
 
 
 def build_trie(tokens):
-    """Trie of {bytes: id}; the empty token has no place in it.
+    """Trie of {bytes: id}; the empty token has no place in it."""
+    return trie_of(*byte_array(list(tokens)), np.fromiter(tokens.values(), np.int64, len(tokens)))
+
+
+def trie_of(data, starts, ids):
+    """Trie of the tokens data[starts[t]:starts[t + 1]] with their ids, without those of id -1.
 
     Raises   ValueError: an id is above MAX_ID
     """
-    tokens = sorted((token, i) for token, i in tokens.items() if token)
-    ids = np.array([i for _, i in tokens], np.int64)
     most = int(ids.max(initial=-1))
     if most > MAX_ID:
         raise ValueError(f"ids must be 0 … {MAX_ID}, got {most}")
-    data, starts = byte_array([token for token, _ in tokens])
-    nodes, shorter = int(count_nodes(data, starts)), np.full(most + 1, -1, np.int32)
+    links, shorter = np.zeros((len(data) + 1, 4), np.int32), np.full(most + 1, -1, np.int32)
+    links[:, TOKEN] = -1
+    nodes = int(link_tokens(data, starts, ids, links))
     size = (nodes // BLOCK + 4) * BLOCK
     while True:
         units = np.zeros(size, np.int64)
-        if fill_units(data, starts, ids, nodes, units, shorter):
+        if fill_units(links, nodes, units, shorter):
             return Trie(units, shorter)
         size *= 2
