@@ -35,9 +35,9 @@ def read_documents(paths):
     return [part for path in paths for part in Path(path).read_text("utf-8").split("\n\n") if part.strip()]
 
 
-def same(ours, theirs, what):
+def same_ids(ours, theirs, what):
     if not np.array_equal(ours, theirs):
-        raise SystemExit(f"{what}: different results, nothing to time")
+        raise SystemExit(f"{what}: different ids or offsets, nothing to time")
 
 
 def fresh(tokenizer, seen, run):
@@ -64,8 +64,8 @@ def encode_rows(name, tokenizer, peer, path, script, texts, rounds):
     pairs = unseen[1:] + unseen[:1]
     theirs = peer.call("encode", path=path, texts=unseen)
     batch = tokenizer.encode_batch(unseen)
-    same(batch.ids, theirs["ids"], f"{name}, {script}")
-    same(batch.offsets, theirs["offsets"], f"{name}, {script}")
+    same_ids(batch.ids, theirs["ids"], f"{name}, {script}")
+    same_ids(batch.offsets, theirs["offsets"], f"{name}, {script}")
     peer.call("keep", name="unseen", texts=unseen)
     peer.call("keep", name="pairs", texts=list(zip(unseen, pairs, strict=True)))
     cases = [
@@ -90,7 +90,7 @@ def rank_rows(model, path, texts, rounds):
             for pattern in ("gpt2", "cl100k", "o200k"):
                 tokenizer = byte_level(model, pattern)
                 theirs = peer.call("encode", path=path, pattern=pattern, texts=unseen)["ids"]
-                same(tokenizer.encode_batch(unseen).ids, theirs, f"{pattern}, {script}")
+                same_ids(tokenizer.encode_batch(unseen).ids, theirs, f"{pattern}, {script}")
                 ours = fresh(tokenizer, seen, lambda t=tokenizer, unseen=unseen: t.encode_batch(unseen).ids)
                 result = compare(ours, peer.timed("encode_kept", path=path, pattern=pattern, name="unseen"), rounds)
                 yield row(f"{pattern} pattern (tiktoken)", f"{script}: ids", result, unseen)
