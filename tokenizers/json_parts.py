@@ -27,8 +27,10 @@ def typed(value, types, name):
 
 
 def checked_vocab(vocab):
-    for token, i in typed(vocab, dict, "vocab").items():
-        checked_id(i, token)
+    ids = typed(vocab, dict, "vocab").values()
+    if set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_ID:
+        for token, i in vocab.items():  # which one
+            checked_id(i, token)
     "".join(vocab).encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
     return vocab
 
