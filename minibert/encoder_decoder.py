@@ -168,7 +168,7 @@ def embed_backward(dx: np.ndarray, cache, d: Parameters) -> None:
 
 
 class Speaker:
-    """Translations of B sources half said, `beam` beginnings each: whom `minibert.search` asks for the next token."""
+    """Translations of B sources half said, `beam` beginnings each: whom `minibert.beam` asks for the next token."""
 
     def __init__(self, p: Parameters, config: EncoderDecoderConfig, sources: Ragged, beam: int = 1):
         self.p, self.config = p, config

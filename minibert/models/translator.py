@@ -16,7 +16,7 @@ from minibert.encoder_decoder import EncoderDecoderConfig, Speaker, initialize, 
 from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
-from minibert.search import Hypothesis, beam_search, greedy_search
+from minibert.beam import Hypothesis, beam_search, greedy_search
 from tokenizers import BPE, Template, Tokenizer
 from tokenizers.inputs import check_texts
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.search import beam_search, greedy_search, length_penalty, top_k, top_k_fast
-from oracles import search as oracle
+from minibert.beam import beam_search, greedy_search, length_penalty, top_k, top_k_fast
+from oracles import beam as oracle
 
 pytestmark = pytest.mark.kernels
 V, BOS, EOS = 4, 1, 0
