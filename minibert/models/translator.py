@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from minibert.beam import Hypothesis, beam_search, greedy_search
 from minibert.encoder_decoder import EncoderDecoderConfig, Speaker, initialize, loss_and_gradients
 from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
-from minibert.beam import Hypothesis, beam_search, greedy_search
 from tokenizers import BPE, Template, Tokenizer
 from tokenizers.inputs import check_texts
 
