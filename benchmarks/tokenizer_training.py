@@ -88,13 +88,13 @@ def main(argv):
     lines = list(file_lines(options.files) if options.files else stdlib_lines(options.megabytes * 1e6))
     held_out, rows = lines[::10][:5000], []
     with tempfile.TemporaryDirectory() as folder, Peer("sentencepiece_models") as judge:
-        path, ours_out, theirs_out = f"{folder}/corpus.txt", f"{folder}/ours.model", f"{folder}/theirs.model"
+        path = f"{folder}/corpus.txt"
         kept = [line for i, line in enumerate(lines) if i % 10]
         Path(path).write_text("\n".join(kept), encoding="utf-8", errors="replace", newline="\n")
         megabytes = Path(path).stat().st_size / 1e6
         for name in [options.only] if options.only else CASES:
             pieces = CASES[name][0] == "SentencePiece"
-            out = ours_out if pieces else f"{folder}/ours.json"
+            out, theirs_out = f"{folder}/{name}{'.model' if pieces else '.json'}", f"{folder}/{name}, theirs.model"
             runs = [(train_ours(name, path, out), train_theirs(name, path, theirs_out)) for _ in range(options.rounds)]
             ours, theirs = (statistics.median(run[side][0] for run in runs) for side in (0, 1))
             memory = [max(run[side][1] for run in runs) for side in (0, 1)]
