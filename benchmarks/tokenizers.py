@@ -96,13 +96,6 @@ def rank_rows(model, path, texts, rounds):
                 yield row(f"{pattern} pattern (tiktoken)", f"{script}: ids", result, unseen)
 
 
-def training_rows(peer, texts, rounds):
-    for kind, function in ((tokenizers.WordPiece, "train"), (tokenizers.BPE, "train_bpe")):
-        ours = functools.partial(kind.train, texts, vocab_size=8000)
-        result = compare(lambda ours=ours: ours() and None, peer.timed(function, texts=texts, vocab_size=8000), rounds)
-        yield row(f"{kind.__name__} 8,000", "training", result, texts)
-
-
 def trained_bpe(texts, folder):
     """(tokenizer, its tokenizer.json, model by ranks, its .tiktoken) of half the documents of every language."""
     tokenizer = BPE.train([text for documents in texts.values() for text in documents[::2]], vocab_size=32_000)
@@ -140,7 +133,6 @@ def main(argv):
                 if name != "BPE GPT-2" or script in ENGLISH:
                     rows += encode_rows(name, tokenizer, peer, path, script, documents, options.rounds)
         rows += rank_rows(ranks, ranks_path, texts, options.rounds)
-        rows += training_rows(peer, english, min(3, options.rounds))
         version = peer.call("version")
         limits = limit_rows(
             {name: (*model, peer.timed("load", path=model[1])) for name, model in models.items()}, english
