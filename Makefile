@@ -5,7 +5,7 @@ PYTHON ?= python3
 PEERS ?= $(CURDIR)/.venv-peers/bin/python
 DATA := $(abspath $(wildcard ../shared/data))
 MINIBERT_DATA ?= $(DATA)
-NAME ?= $(filter-out harness texts tokenizer_limits,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+NAME ?= $(filter-out harness texts tokenizer_limits vectors,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet

@@ -147,7 +147,8 @@ def query(args) -> None:
             if len(questions) > 1:
                 print(f"\n{question}")
             for rank, hit in enumerate(hits, start=1):
-                passage = textwrap.shorten(hit.text, 3 * WIDTH, placeholder=" …")
+                passage = " ".join(hit.text.split())
+                passage = passage if len(passage) <= 3 * WIDTH else passage[: 3 * WIDTH - 2] + " …"
                 print(f"{rank:2}  {hit.score:.4f}  {hit.source} [{hit.span[0]}:{hit.span[1]}]")
                 print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
                 for stage, note in hit.stages.items() if args.explain else ():
@@ -186,10 +187,11 @@ def evaluate(args) -> None:
 def _evaluate_collection(args) -> None:
     from minibert.retrieval.evaluate import collection_runs
     from minibert.retrieval.measures import CUTS, mean, measure
-    from minibert.retrieval.trec import read_beir, write_run
+    from minibert.retrieval.trec import read_beir, without_self_hits, write_run
 
     collection = read_beir(args.beir)
     runs = collection_runs(_load_encoder(args.model), collection, progress=on_terminal())
+    runs = {name: without_self_hits(run) for name, run in runs.items()}  # as BEIR does
     means = {name: mean(measure(collection.judgements, run)) for name, run in runs.items()}
     print("measure".ljust(12) + "".join(name.rjust(9) for name in means))
     for kind in ("ndcg", "map", "recall", "p", "mrr"):
@@ -276,7 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
     option("--where", type=_json, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
     option("--diversity", type=float, default=0.0, help="0 to 1: how much a hit loses by repeating those before it")
-    option("--candidates", type=whole(1), help="passages that a stage hands to the next; by default 100")
+    option("--candidates", type=whole(1), help="passages that a stage hands to the next; by default 100, or k")
     option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
 
     option = command("eval", evaluate)

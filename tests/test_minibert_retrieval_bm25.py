@@ -32,6 +32,8 @@ def built(index, texts, ids=None):
         ("a++b c+#", ["a", "b", "c+#"]),
         ("东京大学 ひ B2", ["东京", "京大", "大学", "ひ", "b2"]),
         ("हिन्दी 5 + 5", ["हिन्दी", "5", "5"]),
+        ("佐々木", ["佐々", "々木"]),
+        ("ΜΑΪ́ΟΥ", words("μαΐου")),
         ("", []),
         (" \n!", []),
     ],
@@ -177,6 +179,32 @@ def test_bm25_refuses_a_damaged_file_and_another_stemmer(tmp_path):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="index.bm25"):
         BM25.load(path, stem=lambda word: word[:4])
+
+
+def test_bm25_stays_whole_when_an_add_is_refused():
+    """Words of texts that were refused are nobody's, in memory and in the file."""
+    index = built(BM25(), ["alpha beta"])
+    with pytest.raises(ValueError, match="expected one for each"):
+        index.add(["gamma delta"], ids=[5, 6])
+    assert index.search(["gamma"], 1)[0].tolist() == [[-1]]
+    assert not index.scores("delta").any()
+    index.add(["delta"])
+    assert index.search(["delta"], 2)[0].tolist() == [[1, -1]]
+
+
+def test_bm25_loaded_index_takes_more(tmp_path):
+    """What was read from a file can grow."""
+    built(BM25(), ["alpha beta"]).save(tmp_path / "x.bm25")
+    loaded = BM25.load(tmp_path / "x.bm25")
+    loaded.add(["", "gamma"])
+    assert loaded.search(["gamma"], 1)[0].tolist() == [[2]]
+
+
+def test_bm25_default_ids_end_with_the_integers():
+    """After the largest id there is no next one."""
+    index = built(BM25(), ["a"], [2**63 - 1])
+    with pytest.raises(ValueError, match="no 1 numbers are left"):
+        index.add(["b"])
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ def test_filters_select_what_they_say(where, rows):
     assert selected(where, rows) == [i for i, row in enumerate(rows) if holds(where, row)]
 
 
+def test_filters_take_many_conditions():
+    """More than SQLite's depth of one expression."""
+    assert selected({"$or": [{"n": n} for n in range(3000)]}, [{"n": 2999}, {"n": 3000}]) == [0]
+
+
 def test_filters_take_long_lists():
     """A list longer than SQLite's limit of parameters."""
     rows = [{"n": n} for n in range(100)]
@@ -102,6 +107,7 @@ def test_filters_take_long_lists():
         ({"a": float("nan")}, "finite"),
         ({"a": 1 << 70}, "64 bits"),
         ({'a"b': 1}, "a quote"),
+        ({"a\tb": 1}, "a control character"),
         ({3: 1}, "names of fields"),
     ],
 )

@@ -183,6 +183,7 @@ TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, de
         ({"id": "x", "text": "a", "metadata": {"a": float("nan")}}, "'x': expected metadata that JSON can hold"),
         *[({"id": "x", "text": "a", "metadata": m}, "'x': expected metadata to be a dict") for m in ([], 0, "", "a")],
         ({"id": "x", "text": "a\udc80"}, "'x': its text has a lone surrogate at position 1"),
+        ({"id": "x", "text": "a\0b"}, "'x': its text has a NUL at position 1"),
         ({"id": 7, "text": "a"}, "document number 70: expected a dict with an id"),
         ({"text": "a"}, "document number 70: expected a dict with an id"),
         ("text", "document number 70: expected a dict with an id"),

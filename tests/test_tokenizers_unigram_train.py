@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oracles import unigram as oracle
+from oracles import unigram_train as oracle
 from tokenizers.count import WordCounter
 from tokenizers.suffix_array import repeats, sort_suffixes
 from tokenizers.unigram_train import (

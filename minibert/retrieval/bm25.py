@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ann.inputs import as_allowed, as_ids, positive_int
+from ann.inputs import MAX_ID, as_allowed, as_ids, positive_int
 from ann.threads import run_threads
 from minibert._jit import kernel
 from minibert.checkpoint import CheckpointError, load_file, save_file
@@ -29,7 +29,8 @@ from minibert.retrieval.words import Vocabulary, words
 
 FORMAT = "minibert-bm25 1"
 SHORTER = 8  # so much shorter must a list of rows be for a binary search a row to pay
-SLACK = 1e-5  # a sum of up to 80 float32 impacts is this exact
+EPSILON = 2.0**-23  # of float32
+MAX_K1 = 1e6  # beyond, impacts vanish in float32
 
 
 class Postings(NamedTuple):
@@ -55,14 +56,14 @@ class Counted(NamedTuple):
 class BM25:
     """Sparse index over texts. `ids` are the caller's names of the rows, as in `ann`: by default 0, 1, ….
 
-    Units    k1 ≥ 0: how soon more of one word adds nothing (1.2 to 2); b in [0, 1]: how far length is discounted.
-             stem maps a word to its stem, "connected" to "connect": the same function must be given to `load`
+    Units    k1 in [0, 1e6]: how soon more of one word adds nothing (1.2 to 2); b in [0, 1]: how far length is
+             discounted; stem maps a word to its stem, "connected" to "connect": the same function must be given to `load`
     Raises   ValueError: k1 or b out of range
     """
 
     def __init__(self, k1: float = 1.5, b: float = 0.75, stem: Callable[[str], str] | None = None):
-        if not 0 <= k1 < np.inf or not 0 <= b <= 1:
-            raise ValueError(f"expected k1 ≥ 0 and b in [0, 1], got {k1} and {b}")
+        if not 0 <= k1 <= MAX_K1 or not 0 <= b <= 1:
+            raise ValueError(f"expected k1 in [0, {MAX_K1:g}] and b in [0, 1], got {k1} and {b}")
         self.k1, self.b, self.stem = float(k1), float(b), stem
         self.metadata: dict[str, str] = {}
         self.ids, self.lengths = np.empty(0, np.int64), np.empty(0, np.int32)
@@ -80,7 +81,10 @@ class BM25:
         """
         numbers, bounds = self._number(texts)
         count = len(bounds) - 1
-        given = np.arange(count) + self.ids.max(initial=-1) + 1 if ids is None else as_ids(ids)
+        latest = int(self.ids.max(initial=-1))
+        if ids is None and latest > MAX_ID - count:
+            raise ValueError(f"ids: no {count} numbers are left after id {latest}; pass ids")
+        given = np.arange(count) + latest + 1 if ids is None else as_ids(ids)
         if len(given) != count:
             raise ValueError(f"ids: expected one for each of {count} texts, got {len(given)}")
         self.remove(np.intersect1d(given, self.ids))
@@ -160,12 +164,13 @@ class BM25:
         rows, scores = np.full((len(asked), k), -1, np.int64), np.zeros((len(asked), k), np.float32)
         size = max(1, -(-len(asked) // threads))
 
-        postings = self._postings
+        postings, documents = self._postings, len(self)
 
         def answer(start):
             part = slice(start, start + size)
             found = rows[part], scores[part]
-            search_batch(postings, bounds[start : start + size + 1], terms, weights, allowed, filtered, *found)
+            asks = bounds[start : start + size + 1], terms, weights
+            search_batch(postings, documents, *asks, allowed, filtered, *found)
 
         room = len(self) > 0
         run_threads(answer, range(0, len(asked), size) if room else (), threads)
@@ -179,7 +184,8 @@ class BM25:
                 raise TypeError(f"queries[{i}]: expected str, got {type(query).__name__} {query!r:.40}")
             found.append(words(query) if self.stem is None else list(map(self.stem, words(query))))
         numbers = iter(self.vocabulary.find([word for query in found for word in query]).tolist())
-        return [Counter(n for n in islice(numbers, len(query)) if n >= 0) for query in found]
+        held = len(self._counted.starts) - 1  # an add that was refused may have left words that no document holds
+        return [Counter(n for n in islice(numbers, len(query)) if 0 <= n < held) for query in found]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -209,8 +215,17 @@ class BM25:
         index.ids, index.lengths = tables["ids"], tables["lengths"]
         index.vocabulary = Vocabulary(tables["words"], tables["word_starts"])
         index._counted = Counted(tables["starts"], tables["rows"], tables["counts"])
+        if not index._is_sound():
+            raise CheckpointError(f"{path}: its posting lists do not fit its words and documents")
         index.metadata = json.loads(about["user"])
         return index
+
+    def _is_sound(self) -> bool:
+        """Whether every list lies inside its array, and every row is a document."""
+        starts, rows, counts = self._counted
+        lists = 1 <= len(starts) <= len(self.vocabulary) + 1 and starts[0] == 0 and bool(np.all(np.diff(starts) >= 0))
+        rows_fit = len(rows) == len(counts) == starts[-1] and 0 <= rows.min(initial=0)
+        return lists and rows_fit and rows.max(initial=-1) < len(self) and len(self.ids) == len(self.lengths)
 
     def _probe(self) -> str:
         """What the stemmer makes of a few words: tells one from another."""
@@ -277,9 +292,8 @@ def highest_impacts(starts, impacts):
 
 
 @kernel
-def search_batch(postings, bounds, terms, weights, allowed, filtered, rows, scores):
+def search_batch(postings, documents, bounds, terms, weights, allowed, filtered, rows, scores):
     """The best rows and their scores of each query's terms[bounds[q]:bounds[q + 1]]."""
-    documents = len(allowed) if filtered else np.int64(postings.rows.max()) + 1 if len(postings.rows) else 0
     sums, met = np.zeros(documents, np.float32), np.empty(documents, np.int32)
     for q in range(len(bounds) - 1):
         part = slice(bounds[q], bounds[q + 1])
@@ -315,7 +329,7 @@ def top_rows(postings, terms, weights, allowed, filtered, sums, met, rows, score
             sums[row] += weight * postings.impacts[place]
         t += 1
         if t < size and k <= count and SHORTER * count < length(postings, terms[order[t]]):
-            threshold = kth_largest(sums, met, count, k) * (1 - SLACK)
+            threshold = kth_largest(sums, met, count, k) * (1 - size * EPSILON)  # a float32 sum is that exact
     kept = met[:count] if t == size else np.sort(met[:count])
     while t < size:
         kept = kept[sums[kept] + bound[t] >= threshold]

@@ -94,6 +94,10 @@ def check_document(document: Any, name: str = "document") -> dict[str, Any]:
         raise ValueError(f"document {id!r}: expected text (and title) to be str, got {text!r:.40} and {title!r:.40}")
     if not text.strip():
         raise ValueError(f"document {id!r} is empty")
+    if "\0" in text:
+        raise ValueError(
+            f"document {id!r}: its text has a NUL at position {text.index(chr(0))}: SQLite ends a text there"
+        )
     if not isinstance(metadata, dict | None):
         raise ValueError(f"document {id!r}: expected metadata to be a dict, got {metadata!r:.40}")
     if unknown := document.keys() - FIELDS:

@@ -62,6 +62,9 @@ def _all(where: Any, column: str, path: str, depth: int) -> tuple[str, list[Any]
 
 
 def _joined(parts: list[tuple[str, list[Any]]], word: str) -> tuple[str, list[Any]]:
+    if len(parts) > 100:  # SQLite's trees are at most 1,000 deep
+        middle = len(parts) // 2
+        parts = [_joined(parts[:middle], word), _joined(parts[middle:], word)]
     return "(" + word.join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
 
 
@@ -113,8 +116,8 @@ def _kind(value: Any, path: str) -> str | None:
 
 def json_path(field: str, path: str) -> str:
     """SQLite's path of a field; each part is quoted, so that it is a name whatever letters it has."""
-    if set(field) & {'"', "\\", "\0"}:
+    if any(c in '"\\' or c < " " for c in field):
         raise ValueError(
-            f"{path}: SQLite cannot look up a field with a quote, a backslash or NUL in its name: {field!r}"
+            f"{path}: SQLite cannot look up a field with a quote, a backslash or a control character: {field!r}"
         )
     return "$" + "".join(f'."{part}"' for part in field.split("."))

@@ -18,7 +18,7 @@ from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.schema import StoreError
 
 ADD_AT_ONCE = 8192  # rows read from SQLite into one call of index.add
-TOKEN, REMOVED = "generation", "removed"  # in the index file's metadata
+TOKEN = "generation"  # in the index file's metadata
 
 
 def latest_generation(db: sqlite3.Connection) -> str:
@@ -45,7 +45,7 @@ class Following:
         gone = np.setdiff1d(self.index.ids, stored)
         missing = np.setdiff1d(stored, self.index.ids)
         if len(gone):
-            self._remove(gone)
+            self.index.remove(gone)
         for i in range(0, len(missing), ADD_AT_ONCE):
             ids = missing[i : i + ADD_AT_ONCE]
             self.index.add(self._read(db, ids), ids)
@@ -58,9 +58,6 @@ class Following:
         if token != self.saved:
             self.index.save(path)
             self.saved = token
-
-    def _remove(self, gone: np.ndarray) -> None:
-        self.index.remove(gone)
 
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> Any:
         raise NotImplementedError
@@ -112,17 +109,11 @@ class FollowingVectors(Following):
             return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"
         return super()._why_foreign(db)
 
-    def _remove(self, gone: np.ndarray) -> None:
-        self.index.remove(gone)
-        # HNSW keeps removed rows as way-marks: once they are the greater part, they go.
-        removed = int(self.index.metadata.get(REMOVED, 0)) + len(gone)
-        if removed > len(self.index):
-            self.index.compact()
-            removed = 0
-        self.index.metadata[REMOVED] = str(removed)
-
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> np.ndarray:
-        return read_vectors(db, ids, self.index.dim)
+        wanted = set(ids.tolist())
+        sql = "SELECT chunk, vector FROM vectors WHERE chunk BETWEEN ? AND ? ORDER BY chunk"
+        blobs = [blob for chunk, blob in db.execute(sql, (int(ids[0]), int(ids[-1]))) if chunk in wanted]
+        return np.frombuffer(b"".join(blobs), "<f4").reshape(len(ids), self.index.dim)
 
 
 class FollowingWords(Following):
@@ -150,16 +141,6 @@ class FollowingWords(Following):
         )
         wanted = set(ids.tolist())
         return [text for number, text in db.execute(sql, (int(ids[0]), int(ids[-1]))) if number in wanted]
-
-
-def read_vectors(db: sqlite3.Connection, ids: np.ndarray, dim: int) -> np.ndarray:
-    """The vectors of these chunks, (len(ids), dim); ids ascend."""
-    wanted = set(ids.tolist())
-    rows = db.execute(
-        "SELECT chunk, vector FROM vectors WHERE chunk BETWEEN ? AND ? ORDER BY chunk", (int(ids[0]), int(ids[-1]))
-    )
-    blobs = [blob for chunk, blob in rows if chunk in wanted]
-    return np.frombuffer(b"".join(blobs), "<f4").reshape(len(ids), dim)
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

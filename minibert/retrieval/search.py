@@ -10,6 +10,7 @@ passage, which rank and score it gave and why, so that a hit explains itself.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,6 @@ import numpy as np
 
 from minibert.retrieval.filters import compile_where
 from minibert.retrieval.fusion import Fused, convex, min_max, reciprocal_rank
-from minibert.retrieval.index import read_vectors
 from minibert.retrieval.mmr import mmr
 
 CANDIDATES = 100  # passages handed on from stage to stage, unless asked otherwise
@@ -37,7 +37,7 @@ class Reranker(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search is asked to do; see `Store.search`.
+    """What a search is asked to do; see `Store.search_batch`.
 
     Raises   ValueError: an option that cannot be
     """
@@ -165,9 +165,9 @@ def diversify(ranking: Ranking, db: sqlite3.Connection, dim: int, plan: Plan) ->
     """The k passages of maximal marginal relevance, which is the ranking's score brought to [0, 1]."""
     if not len(ranking.numbers):
         return ranking
-    ascending = np.argsort(ranking.numbers)
-    vectors = np.empty((len(ascending), dim), np.float32)
-    vectors[ascending] = read_vectors(db, ranking.numbers[ascending], dim)
+    sql = "SELECT chunk, vector FROM vectors WHERE chunk IN (SELECT value FROM json_each(?))"
+    blobs = dict(db.execute(sql, (json.dumps(ranking.numbers.tolist()),)))
+    vectors = np.frombuffer(b"".join(blobs[number] for number in ranking.numbers.tolist()), "<f4").reshape(-1, dim)
     relevance = min_max(ranking.scores)
     places, penalties = mmr(relevance, vectors, plan.k, plan.diversity)
     out = Ranking(ranking.numbers[places], ranking.scores[places], ranking.notes)

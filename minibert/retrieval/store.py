@@ -86,7 +86,7 @@ class Store:
     A Store belongs to the thread that opened it. Further threads and processes open their own on the same folder: any
     number may read at once, also while one writes. `replaced` counts the documents that `add` put in others' place.
 
-    Units    score: the encoder's similarity, inner product or cosine
+    Units    score: that of the last stage that ranks: the encoder's similarity, the fusion's or the reranker's
     Raises   StoreError: the files cannot be read or written, another process is writing, or another encoder wrote them
     """
 
@@ -155,7 +155,7 @@ class Store:
         """
         from tqdm import tqdm
 
-        self._load_index()
+        self._load_indexes(vectors=True, words=(self.path / WORDS).exists())
         checked = check_documents(documents)
         embedded: list[tuple[dict[str, Any], list[Chunk], np.ndarray]] = []
         with tqdm(unit=" documents", disable=not progress) as bar:
@@ -172,7 +172,7 @@ class Store:
     def delete(self, ids: Iterable[str]) -> int:
         """Remove documents in one transaction; returns how many there were (an unknown id is none)."""
         ids = [ids] if isinstance(ids, str) else list(ids)
-        self._load_index()
+        self._load_indexes(vectors=True, words=(self.path / WORDS).exists())
         with self._commit():
             return sum(self._delete(id) for id in ids)
 
@@ -202,7 +202,7 @@ class Store:
                     scores; weights: of the vectors and of the words
         rerank      a model with `score(query, passages)` puts the candidates in order
         diversity   in [0, 1]: how much a hit loses by repeating what hits before it say (MMR)
-        candidates  passages that a stage hands to the next: by default 100, or k where that is more
+        candidates  passages that a stage hands to the next: by default 100 or k, the larger; k where there is one stage
         Raises   TypeError: a text in place of a list; ValueError: an option that cannot be, a question that is empty,
                  or all unknown words (unless hybrid: then words alone are compared)
         """
@@ -211,6 +211,7 @@ class Store:
         clock = Clock()
         with clock("encode"):
             vectors = self.encoder.encode_query([queries[i] for i in known]) if known else None
+        self._load_indexes(vectors=bool(known) and not exact, words=hybrid)
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
                 raise StoreError(f"{self.path}: the store holds no documents")
@@ -262,7 +263,7 @@ class Store:
         return [i for i in range(len(queries)) if i not in unknown]
 
     def close(self) -> None:
-        """Write the index file if it is behind, and let go of the store."""
+        """Write the index files that are behind, and let go of the store."""
         try:
             for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
                 if following is not None:
@@ -291,12 +292,16 @@ class Store:
         else:  # what went wrong is the message; the index is caught up at the next search
             schema.close(self._db, self._file)
 
-    def _load_index(self) -> None:
-        """Find out, and say, what is wrong with an index file before it falls behind; to build it blocks no writer."""
-        if self._hnsw is None:
+    def _load_indexes(self, vectors: bool, words: bool) -> None:
+        """Read the index files asked for, and say what is wrong with them; to build one anew blocks no writer.
+
+        SQLite's snapshot begins with the first query, here after the file was read: so the generation of a file that
+        another process has just written is known.
+        """
+        if vectors and self._hnsw is None:
             with transaction(self._db, self._file):
                 self._following(exact=False)
-        if self._words is None and (self.path / WORDS).exists():
+        if words and self._words is None:
             with transaction(self._db, self._file):
                 self._following_words()
 

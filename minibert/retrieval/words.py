@@ -27,7 +27,7 @@ from tokenizers.normalize import ranges
 
 GAP, WORD, PAIR, SIGN = range(4)  # kinds of code points
 WORD_TABLES = ("UPPER", "LOWER_CASE", "CASELESS", "MARKS", "NUMBERS")
-UNSPACED = "e00-eff 1000-109f 1780-17ff 3040-30ff 31f0-31ff"  # Thai, Lao; Burmese; Khmer; kana
+UNSPACED = "e00-eff 1000-109f 1780-17ff 3005-3007 3040-30ff 31f0-31ff"  # Thai, Lao; Burmese; Khmer; 々 〇; kana
 TEXTS_AT_ONCE = 1024
 FACTOR = 0xB5297A4D
 HASH_MASK = (1 << 31) - 1  # a hash times FACTOR stays in int64
@@ -46,8 +46,10 @@ def words(text: str) -> list[str]:
 
 
 def fold(text: str) -> str:
-    """NFKC and case folding; of ASCII only the case can change."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    """NFKC, case folding and NFKC again, as folding takes letters apart; of ASCII only the case can change."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 @cache
@@ -243,9 +245,9 @@ class Vocabulary:
     def _make_room(self, codes: int) -> None:
         """Room for as many new words as so many code points can hold: each is one, or a pair of two of them."""
         used = int(self._starts[self._count])
-        if used + 2 * codes > len(self.store):
+        if used + 2 * codes > len(self.store) or not self.store.flags.writeable:
             self.store = np.concatenate([self.store[:used], np.empty(used + 2 * codes, np.int32)])
-        if self._count + codes >= len(self._starts):
+        if self._count + codes >= len(self._starts) or not self._starts.flags.writeable:
             self._starts = np.concatenate([self.starts, np.empty(self._count + codes + 1, np.int64)])
         if 2 * (self._count + codes) > len(self._slots):
             self._make_slots(self._count + codes)

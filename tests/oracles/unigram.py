@@ -1,42 +1,26 @@
-"""What Unigram training is made of, spelled out: loops over strings, nothing fast."""
+"""Unigram language model as Kudo 2018 states it: every cut of a text, and its probability."""
 
 import math
 
-
-def repeated(words, longest):
-    """{string: count} of all strings of 2 to `longest` characters that occur at least twice in {word: count}.
-
-    Of strings that begin at the same places only the longest counts.
-    """
-    places, counts = {}, {}
-    for w, (word, count) in enumerate(words.items()):
-        for i in range(len(word)):
-            for j in range(i + 1, len(word) + 1):
-                places.setdefault(word[i:j], set()).add((w, i))
-                counts[word[i:j]] = counts.get(word[i:j], 0) + count
-    extended = {(string[:-1], frozenset(places[string])) for string in places}
-    kept = [s for s in places if (s, frozenset(places[s])) not in extended and counts[s] > 1]
-    return {string: counts[string] for string in kept if 2 <= len(string) <= longest}
+UNKNOWN_PENALTY = 10.0
 
 
-def log_likelihood(word, scores):
-    """Log of the sum of the probabilities of all cuts, by logarithms throughout."""
-    forward = [0.0] + [-math.inf] * len(word)
-    for j in range(1, len(word) + 1):
-        terms = [forward[i] + scores[word[i:j]] for i in range(max(0, j - 16), j) if word[i:j] in scores]
-        top = max(terms)
-        forward[j] = top + math.log(sum(math.exp(term - top) for term in terms))
-    return forward[-1]
+def cuts(text, scores):
+    """[(log probability, [piece, …])] of every cut; a character that is no piece stands alone, below all pieces."""
+    if not text:
+        return [(0.0, [])]
+    unknown = min(scores.values(), default=0.0) - UNKNOWN_PENALTY
+    found = []
+    for end in range(1, len(text) + 1):
+        piece = text[:end]
+        if piece in scores or end == 1:
+            score = scores.get(piece, unknown)
+            found += [(score + rest, [piece, *pieces]) for rest, pieces in cuts(text[end:], scores)]
+    return found
 
 
-def best_parts(string, scores):
-    """(score, parts) of the best cut of a string into two pieces or more."""
-    best = {0: (0.0, [])}
-    for j in range(1, len(string) + 1):
-        for i in range(j):
-            piece = string[i:j]
-            if i in best and piece in scores and piece != string:
-                total = best[i][0] + scores[piece]
-                if j not in best or total > best[j][0]:
-                    best[j] = total, [*best[i][1], piece]
-    return best.get(len(string), (-math.inf, []))
+def probabilities(text, scores, alpha=1.0):
+    """{cut: its probability among all, as p ** alpha}."""
+    found = cuts(text, scores)
+    total = math.fsum(math.exp(alpha * score) for score, _ in found)
+    return {tuple(pieces): math.exp(alpha * score) / total for score, pieces in found}
