@@ -57,7 +57,7 @@ class BM25:
     """Sparse index over texts. `ids` are the caller's names of the rows, as in `ann`: by default 0, 1, ….
 
     Units    k1 in [0, 1e6]: how soon more of one word adds nothing (1.2 to 2); b in [0, 1]: how far length is
-             discounted; stem maps a word to its stem, "connected" to "connect": the same function must be given to `load`
+             discounted; stem maps a word to its stem, "connected" to "connect": `load` must be given the same function
     Raises   ValueError: k1 or b out of range
     """
 
