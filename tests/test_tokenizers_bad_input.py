@@ -112,11 +112,11 @@ def test_lengths_that_cannot_be_are_refused(tok):
     """A negative max_length, a stride that leaves nothing new or goes with no window, options that do not exist."""
     text = "a b a b a b a b"
     specials = tok.template.specials(False)
-    with pytest.raises(ValueError, match="max_length -1 has no room for the"):
+    with pytest.raises(ValueError, match="max_length: expected an integer ≥ 0, got -1"):
         tok.encode_batch([text], max_length=-1)
     with pytest.raises(ValueError, match=r"texts\[1\]: stride 2 must be below the 2 tokens that a window holds"):
         tok.encode_batch(["", text], max_length=specials + 2, on_truncate="window", stride=2)
-    with pytest.raises(ValueError, match="stride 1: expected 0 or more, and on_truncate='window'"):
+    with pytest.raises(ValueError, match="stride 1: expected on_truncate='window'"):
         tok.encode_batch([text], max_length=9, stride=1)
     with pytest.raises(ValueError, match="truncation_side: expected one of 'right', 'left', got 'top'"):
         tok.encode_batch([text], truncation_side="top")
@@ -142,3 +142,59 @@ def test_windows_hold_every_token_once_but_for_the_stride(tok, length, stride, l
         for row in rows[1:]:
             whole = row[: len(row) - stride] + whole if left else whole + row[stride:]
         assert whole == tok.encode(text, add_special_tokens=False).ids
+
+
+@every_family
+@pytest.mark.parametrize("name, least", [("max_length", 0), ("stride", 0), ("threads", 1), ("pad_to_multiple_of", 1)])
+@pytest.mark.parametrize("bad", [True, 2.0, "2", math.nan, -1])
+def test_numbers_that_are_not_whole_are_refused(tok, name, least, bad):
+    """With what was expected and what came."""
+    with pytest.raises(ValueError, match=f"{name}: expected an integer ≥ {least}, got "):
+        tok(["a b"], padding=False, **{name: bad})
+
+
+@every_family
+def test_no_text_gives_no_row(tok):
+    """As lists too, where np.split would give one."""
+    found = tok([], padding=False, return_offsets_mapping=True)
+    assert found and all(rows == [] for rows in found.values())
+
+
+def test_max_length_may_be_huge():
+    """The "no limit" of many configuration files, int(1e30)."""
+    tok = FAMILIES["WordPiece"]
+    assert tok.encode("ab ab", "ab", max_length=10**30) == tok.encode("ab ab", "ab")
+
+
+def test_special_tokens_are_named_by_a_collection_or_all():
+    """A lone str, which is a collection of letters, and an unknown name are refused; an iterator is read once."""
+    tok, texts = FAMILIES["WordPiece"], ["ab", "a [SEP]", "[SEP]"]
+    for name in ("allowed_special", "disallowed_special"):
+        with pytest.raises(ValueError, match=rf"{name}: expected a collection of tokens or 'all', got '\[SEP\]'"):
+            tok.encode_batch(texts, **{name: "[SEP]"})
+        with pytest.raises(ValueError, match=rf"{name}: \['\[SPE\]'\] are no special tokens"):
+            tok.encode_batch(texts, **{name: ["[SPE]"]})
+    with pytest.raises(ValueError, match=r"texts\[1\] holds '\[SEP\]', which disallowed_special refuses"):
+        tok.encode_batch(texts, disallowed_special=iter(["[SEP]"]))
+    allowed = tok.encode_batch(texts, ["[SEP]"] * 3, allowed_special=iter(["[SEP]"]))
+    assert allowed.ids.tolist() == tok.encode_batch(texts, ["[SEP]"] * 3, allowed_special=["[SEP]"]).ids.tolist()
+    once, twice = (tok.segment_batch(texts, names) for names in (iter(["[SEP]"]), ["[SEP]"]))
+    assert once.ids.tolist() == twice.ids.tolist()
+
+
+def test_pieces_are_remembered_where_they_are_short_and_until_forget():
+    """What is kept is bounded in characters too."""
+    tok = bert_tokenizer()
+    tok.segment("ab " + "x" * 1000)
+    assert tok._remembered.cache_info().currsize == 1
+    tok.forget()
+    assert tok._remembered.cache_info().currsize == 0
+
+
+@every_family
+def test_decode_refuses_options_and_ids_of_another_kind(tok):
+    """clean_up is one of four; True is no id."""
+    with pytest.raises(ValueError, match="clean_up: expected one of None, True, False, 'text', got 'nonsense'"):
+        tok.decode([0], clean_up="nonsense")
+    with pytest.raises(TypeError, match=r"ids\[0\]: expected an integer, got bool"):
+        tok.decode([True])

@@ -60,7 +60,7 @@ def test_truncation_warns_raises_or_is_silent():
         TOK.encode_batch(["a"], on_truncate="no")
 
 
-@pytest.mark.parametrize(("pairs", "max_length", "specials"), [(None, 1, 2), (["b"], 2, 3), (None, -1, 2)])
+@pytest.mark.parametrize(("pairs", "max_length", "specials"), [(None, 1, 2), (["b"], 2, 3), (None, 0, 2)])
 def test_truncation_refuses_lengths_below_the_special_tokens(pairs, max_length, specials):
     """max_length must hold the special tokens at least, and may hold them alone."""
     with pytest.raises(ValueError, match=f"max_length {max_length} has no room for the {specials} special tokens"):

@@ -12,6 +12,7 @@ LONGEST = 40  # pieces and lattice places shown of one text; and merges shown of
 def explain(tokenizer, text, paint=lambda text, number: text, allowed_special=()):
     """Lines about one text. paint(string, number) colours a token, neighbours by different numbers."""
     lines = [f"text        {visible(text)}"]
+    allowed_special = tokenizer.special_names(allowed_special, "allowed_special")
     for normal, added in tokenizer.honoured(allowed_special).split(text):
         if added is not None:
             lines.append(f"added       {paint(visible(normal.text), 0)}  {added.id}")

@@ -1,10 +1,20 @@
 """What users give as texts, checked: errors say which one and where."""
 
 import re
+import sys
+
+import numpy as np
 
 from .normalize import REPLACEMENT
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def whole_number(value, name, least=0):
+    """The value as an int ≥ least, which arrays can hold (1e30 as an int means no limit); True and 2.0 are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}: expected an integer ≥ {least}, got {value!r}")
+    return min(int(value), sys.maxsize)
 
 
 def check_texts(texts, name):

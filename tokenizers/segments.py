@@ -1,6 +1,7 @@
 """The tokens of many texts on top of each other, before special tokens come around them."""
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,12 +29,17 @@ class Segments:
         return self._places[1]
 
 
+def split_rows(values, starts):
+    """[values of each row]; np.split would make one row of none."""
+    return [values[a:b] for a, b in pairwise(starts.tolist())]
+
+
 def replace_rows(segments, rows):
     """Segments with some rows, {row: [(id, start, end, word)]}, in place of those that stand there."""
     rows = {b: np.array(row, np.int32).reshape(-1, 4) for b, row in rows.items()}
 
     def replaced(values, columns):
-        parts = np.split(values, segments.starts[1:-1])
+        parts = split_rows(values, segments.starts)
         for b, row in rows.items():
             parts[b] = row[:, columns]
         return np.concatenate(parts)

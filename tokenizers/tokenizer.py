@@ -7,10 +7,10 @@ import numpy as np
 from .added_tokens import AddedToken, AddedTokens
 from .decoders import closed_up_text
 from .encoding import Batch, Kept
-from .inputs import check_texts, check_words, without_surrogates
+from .inputs import check_texts, check_words, whole_number, without_surrogates
 from .normalize import BertNormalizer, Identity, unchanged
 from .pretokenize import prefixed
-from .segments import Segments, of_rows, of_words, replace_rows
+from .segments import Segments, of_rows, of_words, replace_rows, split_rows
 from .template import SEQUENCES
 from .truncation import (
     ON_TRUNCATE,
@@ -28,6 +28,7 @@ from .truncation import (
 
 PAD_TOKENS = ("[PAD]", "<pad>")
 NAMES = {"A": "texts", "B": "pairs"}  # in errors
+LONGEST_REMEMBERED = 64  # characters of a piece: with the number of pieces it bounds the memory
 
 
 class Tokenizer:
@@ -113,6 +114,7 @@ class Tokenizer:
 
     def segment_batch(self, texts, allowed_special=(), threads=1):
         """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
+        allowed_special = self.special_names(allowed_special, "allowed_special")
         if self._engine is None:
             return of_rows([self.segment(text, allowed_special) for text in texts])
         added = self.honoured(allowed_special)
@@ -158,9 +160,12 @@ class Tokenizer:
         end = np.where(offsets[:, 1] >= after, np.maximum(offsets[:, 1] - after, start), offsets[:, 1])
         return np.stack([start, end], axis=1).astype(np.int32)
 
+    def _match(self, piece):
+        """The model's match, which remembers short pieces seen before."""
+        return self._remembered(piece) if len(piece) <= LONGEST_REMEMBERED else self.model.match(piece)
+
     @cached_property
-    def _match(self):
-        """The model's match, which remembers pieces seen before."""
+    def _remembered(self):
         return lru_cache(1 << 14)(self.model.match)
 
     @cached_property
@@ -175,7 +180,8 @@ class Tokenizer:
         return self.model.engine(self.normalizer, self.pretokenizer)
 
     def forget(self):
-        """Empty the cache of text seen before: only speed and memory change."""
+        """Empty the caches of text seen before: only speed and memory change."""
+        self._remembered.cache_clear()
         if self._engine is not None:
             self._engine.workspaces.clear()
 
@@ -212,16 +218,22 @@ class Tokenizer:
         lone_surrogates: "keep" (byte-level tokens spell them, to other models they are U+FFFD), "replace" or "raise".
 
         Units    max_length in tokens, special tokens included; threads change the time, never the result
-        Raises   TypeError: a text is not a str (says which); ValueError: max_length below the number of special
-                 tokens, as many pairs as texts expected, a text was cut and on_truncate is "raise", a text holds a
-                 disallowed special token or a lone surrogate that is refused, or stride leaves a window nothing new
+        Raises   TypeError: a text is not a str (says which); ValueError: a number is not whole, max_length is below the
+                 number of special tokens, as many pairs as texts expected, a text was cut and on_truncate is "raise", a
+                 text holds a disallowed special token or a lone surrogate that is refused, an unknown one is named,
+                 or stride leaves a window nothing new
         """
         check_choice("lone_surrogates", lone_surrogates, ("keep", "replace", "raise"))
         check_choice("on_truncate", on_truncate, ON_TRUNCATE)
         check_choice("truncation", truncation, STRATEGIES)
         check_choice("truncation_side", truncation_side, SIDES)
-        if stride < 0 or (stride and on_truncate != "window"):
-            raise ValueError(f"stride {stride}: expected 0 or more, and on_truncate='window' where it is not 0")
+        stride, threads = whole_number(stride, "stride"), whole_number(threads, "threads", 1)
+        if max_length is not None:
+            max_length = whole_number(max_length, "max_length")
+        if stride and on_truncate != "window":
+            raise ValueError(f"stride {stride}: expected on_truncate='window' where it is not 0")
+        allowed_special = self.special_names(allowed_special, "allowed_special")
+        disallowed_special = self.special_names(disallowed_special, "disallowed_special")
         if pairs is None and truncation == "only_second":
             raise ValueError("truncation 'only_second' needs pairs")
         check = check_words if is_split_into_words else check_texts
@@ -310,8 +322,9 @@ class Tokenizer:
         check_choice("padding_side", padding_side, SIDES)
         if padding == "max_length" and max_length is None:
             raise ValueError("padding='max_length' needs max_length")
-        if pad_to_multiple_of is not None and pad_to_multiple_of < 1:
-            raise ValueError(f"pad_to_multiple_of: expected 1 or more, got {pad_to_multiple_of}")
+        if max_length is not None:
+            max_length = whole_number(max_length, "max_length")
+        multiple = 1 if pad_to_multiple_of is None else whole_number(pad_to_multiple_of, "pad_to_multiple_of", 1)
         if truncation not in (True, False):
             options["truncation"] = truncation
         batch = self.encode_batch(texts, pairs, max_length if truncation else None, on_truncate, **options)
@@ -319,11 +332,11 @@ class Tokenizer:
         if return_offsets_mapping:
             columns["offset_mapping"] = batch.offsets
         if not padding:
-            found = {name: np.split(column, batch.starts[1:-1]) for name, column in columns.items()}
+            found = {name: split_rows(column, batch.starts) for name, column in columns.items()}
             found["attention_mask"] = [np.ones_like(row) for row in found["input_ids"]]
         else:
             width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
-            width += -width % (pad_to_multiple_of or 1)
+            width += -width % multiple
             found = self._padded(columns, batch.starts, width, padding_side == "left")
         names = ["input_ids", "attention_mask", "token_type_ids", *list(columns)[2:]]
         more = {"overflow_to_sample_mapping": batch.text_index} if on_truncate == "window" else {}
@@ -345,15 +358,25 @@ class Tokenizer:
 
     # Special tokens in text
 
+    def special_names(self, value, name):
+        """What an argument that names special tokens says: "all", or a frozenset of them.
+
+        Raises   ValueError: another str, which a single token is taken for, or no special token
+        """
+        if isinstance(value, str):
+            if value != "all":
+                raise ValueError(f"{name}: expected a collection of tokens or 'all', got {value!r}")
+            return value
+        names = frozenset(value)
+        if unknown := names - self.special_tokens.keys():
+            raise ValueError(f"{name}: {sorted(unknown, key=repr)} are no special tokens of this tokenizer")
+        return names
+
     def honoured(self, allowed_special=()):
         """AddedTokens that count in a text: the special ones that are allowed, and all that are not special."""
-        if isinstance(allowed_special, str) and allowed_special != "all":
-            raise ValueError(f"allowed_special: expected a collection of tokens or 'all', got {allowed_special!r}")
-        names = allowed_special if allowed_special == "all" else frozenset(allowed_special)
+        names = self.special_names(allowed_special, "allowed_special")
         if names not in self._honoured:
-            allowed = set(self.special_tokens) if names == "all" else names
-            if unknown := allowed - set(self.special_tokens):
-                raise ValueError(f"allowed_special: {sorted(unknown)} are no special tokens of this tokenizer")
+            allowed = self.special_tokens if names == "all" else names
             tokens = [token for token in self.added_tokens if not token.special or token.content in allowed]
             self._honoured[names] = AddedTokens(tokens, self.normalizer)
         return self._honoured[names]
@@ -362,9 +385,9 @@ class Tokenizer:
         """ValueError where a text holds a disallowed special token."""
         if not disallowed:
             return
-        specials = set(self.special_tokens)
-        allowed = specials if allowed == "all" else set(allowed)
-        names = specials - allowed if disallowed == "all" else set(disallowed)
+        names = disallowed
+        if disallowed == "all":
+            names = set() if allowed == "all" else self.special_tokens.keys() - allowed
         tokens = [token for token in self.added_tokens if token.content in names]
         found = AddedTokens(tokens, self.normalizer)
         for row, text in enumerate(texts):
@@ -379,11 +402,12 @@ class Tokenizer:
 
         clean_up "text" does so across tokens, as Hugging Face's transformers does: "it ' s" is "it's".
 
-        Raises   ValueError: an id is not in the vocabulary; TypeError: it is no integer (both say where)
+        Raises   ValueError: an id is not in the vocabulary, or clean_up is unknown; TypeError: an id is no integer
         """
+        check_choice("clean_up", clean_up, (None, True, False, "text"))
         tokens, skipped = [], set(self.special_tokens.values()) if skip_special_tokens else set()
         for position, i in enumerate(ids):
-            if not isinstance(i, (int, np.integer)):
+            if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
                 raise TypeError(f"ids[{position}]: expected an integer, got {type(i).__name__}")
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"ids[{position}]: expected 0 … {len(self._tokens) - 1}, got {i}")
