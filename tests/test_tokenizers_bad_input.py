@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import bert_tokenizer, byte_tokenizer
-from tokenizers import SentencePiece, Template, Tokenizer, Unigram, WordLevel, decoders, normalizers, pretokenizers
+from tokenizers import (
+    BPE,
+    SentencePiece,
+    Template,
+    Tokenizer,
+    Unigram,
+    WordLevel,
+    WordPiece,
+    decoders,
+    normalizers,
+    pretokenizers,
+)
+from tokenizers.character_bpe import CharacterBPE
 from tokenizers.charsmap import SentencePieceNormalizer
 from tokenizers.pieces import BYTE, BYTE_PIECES, NORMAL, UNKNOWN
 from tokenizers.sentencepiece import SentencePieceBPE
@@ -180,6 +192,40 @@ def test_special_tokens_are_named_by_a_collection_or_all():
     assert allowed.ids.tolist() == tok.encode_batch(texts, ["[SEP]"] * 3, allowed_special=["[SEP]"]).ids.tolist()
     once, twice = (tok.segment_batch(texts, names) for names in (iter(["[SEP]"]), ["[SEP]"]))
     assert once.ids.tolist() == twice.ids.tolist()
+
+
+@pytest.mark.parametrize("train", [BPE.train, WordPiece.train, WordLevel.train])
+@pytest.mark.parametrize("name, least", [("vocab_size", 1), ("min_frequency", 0)])
+@pytest.mark.parametrize("bad", [True, 300.0, math.nan, None])
+def test_training_refuses_numbers_that_are_not_whole(train, name, least, bad):
+    """Before it starts: with a min_frequency of nan it would never end."""
+    with pytest.raises(ValueError, match=f"{name}: expected an integer ≥ {least}, got {bad}"):
+        train(["ab ab ab"], **{"vocab_size": 300, name: bad})
+    with pytest.raises(ValueError, match="limit_alphabet: expected an integer ≥ 1, got 2.5"):
+        WordPiece.train(["ab ab ab"], limit_alphabet=2.5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, 10**12, -1, True, 1.0, "1"])
+def test_ids_that_no_table_can_hold_are_refused(bad):
+    """Before a list of a million million tokens is made."""
+    with pytest.raises(ValueError, match=r"ids must be 0 … 2097151, each once"):
+        WordLevel({"[UNK]": bad})
+    with pytest.raises(ValueError, match=r"ids must be 0 … 2097151, each once"):
+        CharacterBPE({"[UNK]": bad}, [], unk_token="[UNK]")
+
+
+@pytest.mark.parametrize("n", [2.5, math.nan, True, 0])
+def test_nbest_refuses_what_is_no_number_of_texts(n):
+    """Which it would compare with all the same."""
+    with pytest.raises(ValueError, match=f"n: expected an integer ≥ 1, got {n}"):
+        FAMILIES["Unigram"].nbest("ab", n)
+
+
+def test_sampling_with_the_largest_alpha_gives_the_best_cut():
+    """Products beyond the range of floats were nan, and the draws wrong."""
+    tok = FAMILIES["Unigram"]
+    for alpha in (1e3, 1e17, 1e308):
+        assert tok.sample("ab ab b", alpha, rng=np.random.default_rng(0)).ids == tok.encode("ab ab b").ids
 
 
 def test_pieces_are_remembered_where_they_are_short_and_until_forget():

@@ -101,7 +101,11 @@ def change(path, value):
         (("normalizer", "type"), "Identity", "normalizer: 'Identity' is not supported"),
         (("normalizer",), {"type": "Sequence", "normalizers": [{"type": "X"}]}, "normalizer: 'X' is not supported"),
         (("normalizer",), {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}, "the pattern '\\(' is not"),
-        (("normalizer",), {"type": "Replace", "pattern": {"Odd": "a"}, "content": ""}, "lacks the key 'Odd'"),
+        (
+            ("normalizer",),
+            {"type": "Replace", "pattern": {"Odd": "a"}, "content": ""},
+            "a String or a Regex, got Odd",
+        ),
         (("pre_tokenizer", "type"), "UnicodeScripts", "pre_tokenizer: 'UnicodeScripts' is not supported"),
         (("pre_tokenizer",), {"type": "Punctuation", "behavior": "Odd"}, "behavior 'Odd' is not supported"),
         (("pre_tokenizer",), {"type": "Digits", "individual_digits": 1}, "individual_digits: unexpected 1"),
@@ -225,3 +229,28 @@ def test_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch, step):
     with pytest.raises(OSError, match="No space left"):
         bert_tokenizer(["[UNK]", "[CLS]", "[SEP]"]).save(path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["tokenizer.json"]
+
+
+def test_save_writes_through_a_link(tmp_path):
+    """The file that a symbolic link names is replaced, not the link; new files may be read by others."""
+    real, link = tmp_path / "real.json", tmp_path / "tokenizer.json"
+    link.symlink_to(real)
+    TOK.save(link)
+    assert link.is_symlink() and real.read_text() == TOK.to_json()
+    (tmp_path / "plain").touch()
+    assert real.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ({"Regex": "a{99999999999}"}, "the repetition number is too large"),
+        ({"Foo": "a"}, "pre_tokenizer: pattern: expected a String or a Regex, got Foo"),
+        ({}, "pre_tokenizer: pattern: expected a String or a Regex, got neither"),
+    ],
+)
+def test_patterns_that_are_none_are_refused(pattern, reason):
+    """With the file's own error, and the reason."""
+    split = {"type": "Split", "pattern": pattern, "behavior": "Removed", "invert": False}
+    with pytest.raises(TokenizerFileError, match=reason):
+        tokenizers.from_json(json.dumps({**DOCUMENT, "pre_tokenizer": split}))

@@ -160,3 +160,10 @@ def test_nfkc_normalizer_is_nfkc(text):
 def test_unknown_normalizers_are_refused():
     with pytest.raises(ValueError, match="nmt_nfkc, nfkc"):
         SentencePieceNormalizer.named("nfc")
+
+
+def test_sentencepiece_has_no_json():
+    """It says where the tokenizer can be saved instead."""
+    tok = SentencePiece(Unigram(["<unk>", "a"], [0.0, -1.0]), SentencePieceNormalizer())
+    with pytest.raises(ValueError, match="a SentencePiece tokenizer is saved as .model"):
+        tok.to_json()

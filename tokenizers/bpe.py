@@ -6,12 +6,12 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 
 import numpy as np
 
+from .inputs import check_ids, whole_number
 from .normalize import Identity
 from .pretokenize import PatternPreTokenizer
 from .template import Template
 
 BYTES = 256
-MAX_ID = (1 << 21) - 1  # the kernels pack two ids into one number
 
 
 def _printable_bytes():
@@ -65,8 +65,7 @@ class BPE:
         self.special_tokens = frozenset(special_tokens)
         if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes, the first is {missing[0]:#04x}")
-        if len(set(vocab.values())) < len(vocab) or min(vocab.values()) < 0 or max(vocab.values()) > MAX_ID:
-            raise ValueError(f"ids must be 0 … {MAX_ID}, each once")
+        check_ids(vocab)
         self.byte_ids = [vocab[ALPHABET[byte]] for byte in range(BYTES)]
         self.pairs = {}  # (id, id) → (rank, id of the joined token)
         ranks = range(len(self.merges)) if ranks is None else ranks
@@ -119,6 +118,8 @@ class BPE:
         from .learn import learn_merges
         from .pairs import CODE_BITS, CODE_MASK
 
+        vocab_size = whole_number(vocab_size, "vocab_size", 1)
+        min_frequency = whole_number(min_frequency, "min_frequency")
         tokens = list(dict.fromkeys([*special_tokens, *sorted(ALPHABET.values())]))
         if len(tokens) > vocab_size:
             raise ValueError(f"vocab_size {vocab_size} is too small: special tokens and 256 bytes need {len(tokens)}")

@@ -5,6 +5,7 @@ Unlike SentencePieceBPE the pairs are listed, and unknown characters are spelled
 
 import heapq
 
+from .inputs import check_ids
 from .json_parts import typed
 from .pieces import BYTE_PIECES
 
@@ -25,8 +26,7 @@ class CharacterBPE:
         self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
         self.ignore_merges = ignore_merges
         self._byte_ids = [vocab.get(piece) for piece in BYTE_PIECES]
-        if len(set(vocab.values())) < len(vocab) or min(vocab.values(), default=0) < 0:
-            raise ValueError("ids must be 0 or more, each once")
+        check_ids(vocab)
         if unk_token is not None and unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
         if unk_token is None and (not byte_fallback or None in self._byte_ids):

@@ -57,7 +57,11 @@ def _older_metaspace(found):
 def _value(value, field, role):
     if field.type is Pattern:
         kinds = {"String": "literal", "Regex": "regex"}
-        ((kind, text),) = typed(value, dict, f"{role}: {field.name}").items()
+        found = typed(value, dict, f"{role}: {field.name}")
+        if found.keys() not in ({"String"}, {"Regex"}):
+            got = ", ".join(found) or "neither"
+            raise ValueError(f"{role}: {field.name}: expected a String or a Regex, got {got}")
+        ((kind, text),) = found.items()
         pattern = Pattern(**{kinds[kind]: typed(text, str, f"{role}: {kind}")})
         if kind == "Regex" and text not in PATTERNS.values():  # those are known and slow to compile
             compiled(text)

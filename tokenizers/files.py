@@ -6,7 +6,7 @@ package does not know, by name, rather than giving other ids.
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from . import bpe_files, components, decoders, sentencepiece_files
@@ -33,7 +33,8 @@ from .unigram_files import read_unigram, unigram_vocab, write_unigram
 from .wordlevel import WordLevel
 from .wordpiece import SPECIAL_TOKENS, WordPiece
 
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a wrong document runs into
+# what a wrong document runs into; OverflowError: a{99999999999} in a pattern
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 MODEL_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # SentencePiece's
 NAMES = ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json", *MODEL_NAMES)  # in a folder, the first there
 
@@ -121,26 +122,29 @@ def save(tokenizer, path):
 
 
 def write_atomically(path, text):
-    """Replace a file at once: after a crash or a full disk it holds the old text or bytes or the new, never a part."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Replace a file at once: after a crash or a full disk it holds the old text or bytes or the new, never a part.
+
+    As atomic_write of ann/files.py: neither package imports the other.
+    """
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(text if isinstance(text, bytes) else text.encode())
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's own 0600 would hide the file from others
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable without
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 # tokenizer.json

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from .engine import MAX_ID
 from .normalize import REPLACEMENT
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -15,6 +16,14 @@ def whole_number(value, name, least=0):
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}: expected an integer ≥ {least}, got {value!r}")
     return min(int(value), sys.maxsize)
+
+
+def check_ids(vocab):
+    """ValueError unless the ids of {token: id} are integers that the kernels can pack, each once."""
+    ids = set(vocab.values())
+    whole = all(kind is not bool and issubclass(kind, (int, np.integer)) for kind in set(map(type, vocab.values())))
+    if not whole or len(ids) < len(vocab) or min(ids, default=0) < 0 or max(ids, default=0) > MAX_ID:
+        raise ValueError(f"ids must be 0 … {MAX_ID}, each once")
 
 
 def check_texts(texts, name):

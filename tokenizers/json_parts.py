@@ -5,9 +5,8 @@ import json
 from dataclasses import replace
 
 from .added_tokens import AddedToken
+from .engine import MAX_ID
 from .template import SEQUENCES, Template
-
-MAX_ID = (1 << 21) - 1  # the kernels pack two ids into one number; and a huge one must not fill the memory
 
 
 def known(document, role, types):

@@ -163,11 +163,6 @@ def make_names(tokens, size, prefix):
     return names
 
 
-def make_neighbours(size):
-    """No neighbours of `size` possible ids."""
-    return Neighbours(*np.zeros((2, 2, size), np.int64), np.zeros((2, size), np.int32), np.zeros(2, np.int64))
-
-
 def hash_string(string):
     """Σ code points × powers of NAME_FACTOR, modulo a prime."""
     hashed = 0

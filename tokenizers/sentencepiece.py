@@ -147,6 +147,10 @@ class SentencePiece(Tokenizer):
                 word = tokens[-1][3] + 1 if tokens else 0
         return tokens
 
+    def to_json(self):
+        """ValueError: the normalizer and the settings fit a .model file only."""
+        raise ValueError("a SentencePiece tokenizer is saved as .model: save(path)")
+
     def _prepare(self, texts):
         """Nothing: the kernel normalizes."""
         return {}

@@ -10,9 +10,11 @@ from itertools import count
 
 import numpy as np
 
+from .inputs import whole_number
 from .pieces import NORMAL, UNUSED, USER_DEFINED, Pieces
 
 UNKNOWN_PENALTY = 10.0  # log probability of an unknown character: this much below the least of the pieces
+HUGE = 1e300  # whatever is summed up stays finite below
 REBASE = 100_000.0  # SentencePiece subtracts the running score where it leaves ± this
 COMPAT = ("sentencepiece", "hf")
 
@@ -87,11 +89,10 @@ class Unigram(Pieces):
         A* from the end of the text, where the best score of what is left is known: no path is taken in vain.
 
         Source   Nagata 1994 (forward DP, backward A*); Kudo 2018 3.2; sentencepiece 0.2.3 gives the same
-        Raises   ValueError: n < 1
+        Raises   ValueError: n is no integer ≥ 1
         Differs  sums in float64, so that cuts of nearly equal probability may change places
         """
-        if n < 1:
-            raise ValueError(f"n: expected 1 or more, got {n}")
+        n = whole_number(n, "n", 1)
         arriving = self._lattice(text)
         best = [0.0] * (len(text) + 1)
         for end in range(1, len(text) + 1):
@@ -120,13 +121,21 @@ class Unigram(Pieces):
         if not (alpha >= 0 and math.isfinite(alpha)):
             raise ValueError(f"alpha: expected a finite number ≥ 0, got {alpha}")
         arriving, total = self._lattice(text), np.zeros(len(text) + 1)
+        steepest = max((abs(score) for parts in arriving for *_, score in parts), default=0.0)
+        alpha = min(alpha, HUGE / max(steepest, 1.0) / len(total))
+
+        def paths(end):
+            """Logarithm of all paths' weight up to `end`, by their last piece."""
+            return np.array([total[start] + alpha * score for _, start, score in arriving[end]])
+
         for end in range(1, len(text) + 1):
-            total[end] = np.logaddexp.reduce([total[start] + alpha * score for _, start, score in arriving[end]])
+            total[end] = np.logaddexp.reduce(paths(end))
         parts, end = [], len(text)
         while end > 0:
-            weights = [math.exp(total[start] + alpha * score - total[end]) for _, start, score in arriving[end]]
-            chosen = np.searchsorted(np.cumsum(weights), rng.random() * sum(weights), side="right")
-            i, start, _ = arriving[end][min(int(chosen), len(weights) - 1)]
+            logs = paths(end)
+            bounds = np.cumsum(np.exp(logs - logs.max()))
+            chosen = np.searchsorted(bounds, rng.random() * bounds[-1], side="right")
+            i, start, _ = arriving[end][min(int(chosen), len(bounds) - 1)]
             parts.append((i, start, end))
             end = start
         return self.spell(text, parts[::-1])

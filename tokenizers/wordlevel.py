@@ -4,19 +4,20 @@ from itertools import chain, repeat
 
 import numpy as np
 
+from .inputs import check_ids, whole_number
+
 
 class WordLevel:
     """A table of words.
 
     Source   the word vocabularies before subwords, e.g. Bengio et al. 2003; Hugging Face's WordLevel for ids
-    Raises   ValueError: unk_token is not in vocab, or ids are not 0 or more, each once
+    Raises   ValueError: unk_token is not in vocab, or ids are not 0 … MAX_ID, each once
     """
 
     def __init__(self, vocab, unk_token="[UNK]"):
         if unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
-        if len(set(vocab.values())) < len(vocab) or min(vocab.values()) < 0:
-            raise ValueError("ids must be 0 or more, each once")
+        check_ids(vocab)
         self.vocab, self.unk_token, self.unk_id = vocab, unk_token, vocab[unk_token]
 
     def match(self, word):
@@ -39,6 +40,8 @@ class WordLevel:
         from .template import Template
         from .tokenizer import Tokenizer
 
+        vocab_size = whole_number(vocab_size, "vocab_size", 1)
+        min_frequency = whole_number(min_frequency, "min_frequency")
         if "[UNK]" not in special_tokens or len(special_tokens) > vocab_size:
             raise ValueError(f"special_tokens: expected [UNK] and at most {vocab_size} in all, got {special_tokens}")
         normalizer, pretokenizer = BertNormalizer(lowercase=lowercase), BertPreTokenizer()

@@ -6,6 +6,7 @@ encoding there is no list of merges to replay: the vocabulary alone decides how 
 
 import numpy as np
 
+from .inputs import whole_number
 from .normalize import BertNormalizer
 from .pretokenize import BertPreTokenizer
 
@@ -86,12 +87,14 @@ class WordPiece:
         from .template import bert_template
         from .tokenizer import Tokenizer
 
+        vocab_size = whole_number(vocab_size, "vocab_size", 1)
+        min_frequency = whole_number(min_frequency, "min_frequency")
         if missing := [t for t in SPECIAL_TOKENS[1:4] if t not in special_tokens]:
             raise ValueError(f"special_tokens must name {', '.join(missing)}")
         normalizer, pretokenizer = BertNormalizer(lowercase=lowercase, strip_accents=strip_accents), BertPreTokenizer()
         words = count_words(texts, normalizer, pretokenizer, progress)
         if limit_alphabet is not None:
-            words = keep_frequent(words, limit_alphabet)
+            words = keep_frequent(words, whole_number(limit_alphabet, "limit_alphabet", 1))
         later = np.ones(len(words.units), bool)
         later[words.starts[:-1]] = False
         characters, within = ([chr(c) for c in np.unique(part)] for part in (words.units, words.units[later]))
