@@ -97,6 +97,7 @@ class HNSW(Index):
 
     def _append(self, vectors, ids, threads=1, progress=False):
         """Add checked, normalized rows, batch by batch: a batch searches the graph of those before."""
+        threads = positive_int(threads, "threads")
         self._reserve(self._count + max(0, len(vectors) - self._vacant_count))
         if self._bits and len(vectors):
             self._fit(vectors)

@@ -67,7 +67,8 @@ class Index:
     @property
     def ids(self):
         """Ids of the live rows, in the order of their places."""
-        return self._ids[: self._count][self._live[: self._count]]
+        with self._lock.reader():
+            return self._ids[: self._count][self._live[: self._count]]
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
@@ -79,18 +80,22 @@ class Index:
         Raises   ValueError: see inputs.py; an id twice in one call. Nothing has been added then.
         """
         vectors = as_vectors(vectors, self.dim, self.metric, "vectors")
-        if ids is None:
-            if len(vectors) > MAX_ID - self._next_id:
-                raise ValueError(f"ids: no {len(vectors)} numbers are left after id {self._next_id - 1}; pass ids")
-            ids = np.arange(self._next_id, self._next_id + len(vectors), dtype=np.int64)
-        else:
+        if ids is not None:
             ids = as_ids(ids)
             if len(ids) != len(vectors):
                 raise ValueError(f"ids: expected one for each of {len(vectors)} vectors, got {len(ids)}")
         self._normalize(vectors)
         with self._lock.writer:
+            if ids is None:
+                ids = self._unused_ids(len(vectors))
             self._append(vectors, ids, **options)
         return ids
+
+    def _unused_ids(self, size):
+        """So many numbers after the largest id ever used."""
+        if size > MAX_ID - self._next_id:
+            raise ValueError(f"ids: no {size} numbers are left after id {self._next_id - 1}; pass ids")
+        return np.arange(self._next_id, self._next_id + size, dtype=np.int64)
 
     def _normalize(self, vectors):
         """Bring checked vectors, in place, to the form that is stored and compared."""
@@ -223,8 +228,9 @@ class Index:
         from .recall import Question
 
         effort = positive_int(self.effort if effort is None else effort, self.knob)
-        self.certificate = Question(self, queries, k, allow, threads, sample).recall(effort)
-        return self.certificate
+        with self._lock.writer:  # the truth and the searches are of the same rows
+            self.certificate = Question(self, queries, k, allow, threads, sample).recall(effort)
+            return self.certificate
 
     def tune(self, target_recall, k=10, queries=None, allow=None, threads=1, sample=1000):
         """Set `effort` to the least at which recall@k is, 95 % sure, at least the target; returns that recall.
@@ -235,11 +241,12 @@ class Index:
         """
         from .recall import Question, tune
 
-        question = Question(self, queries, k, allow, threads, sample)
-        least = min(1 if self.knob == "nprobe" else question.k, self._most_effort)
-        self.certificate = tune(question, target_recall, least, self._most_effort)
-        self.effort = self.certificate.effort
-        return self.certificate
+        with self._lock.writer:
+            question = Question(self, queries, k, allow, threads, sample)
+            least = min(1 if self.knob == "nprobe" else question.k, self._most_effort)
+            self.certificate = tune(question, target_recall, least, self._most_effort)
+            self.effort = self.certificate.effort
+            return self.certificate
 
     @property
     def _most_effort(self):
@@ -252,7 +259,8 @@ class Index:
         """Everything found wrong with the index, one sentence each; an empty list for a sound one."""
         from .check import check
 
-        return check(self)
+        with self._lock.writer:
+            return check(self)
 
     def _findings(self):
         """What is wrong with the part of the structure that only this class has."""

@@ -44,6 +44,10 @@ class Recall(float):
         )
         return recall
 
+    def __getnewargs__(self):
+        """What copy and pickle make it from."""
+        return tuple(self.facts().values())
+
     def __repr__(self):
         return f"{float(self):.4f} ({self.low:.4f} to {self.high:.4f}: {self.queries} queries, k {self.k})"
 
@@ -56,10 +60,13 @@ class Question:
     """Queries whose true neighbours are known: asked once, compared with searches at any setting.
 
     queries   (Q, D), or None: `sample` rows of the index, each looking for its neighbours other than itself
+
+    Whoever asks holds the index's `writer` lock from here to the last search: the truth is that of these rows.
     """
 
     def __init__(self, index, queries, k, allow, threads, sample):
-        self.index, self.k, self.threads, self.allow = index, positive_int(k, "k"), threads, allow
+        k, threads = positive_int(k, "k"), positive_int(threads, "threads")
+        self.index, self.k, self.threads, self.allow = index, k, threads, allow
         allowed = index._live[: index._count] if allow is None else as_allowed(allow, index._ids[: index._count])
         rows = np.flatnonzero(allowed)
         if queries is None:

@@ -4,9 +4,13 @@ The kernels run without the GIL, so plain Python threads are enough. Not Numba's
 the child, and two threads that use it at once abort the process.
 """
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from weakref import WeakSet
+
+PLACES = 64  # threads that can read at the same time
 
 
 def run_threads(function, parts, threads):
@@ -20,39 +24,65 @@ def run_threads(function, parts, threads):
             pass
 
 
+class _Thread(threading.local):
+    """A thread's number, given when it first reads: 0, 1, 2, …; `get_ident` is an address, so no good modulo PLACES."""
+
+    numbers = count()
+
+    def __init__(self):
+        self.number = next(self.numbers)
+
+
+_THREAD = _Thread()
+
+
 class SharedLock:
-    """Many readers or one writer. Each thread reads under a lock of its own, the writer takes all of them.
+    """Many readers or one writer. A thread reads under the lock at its place, the writer takes all of them.
 
         with lock.reader(): …
         lock.exclusively(change, *arguments)
 
     A waiting writer holds the gate that new readers pass, so it need only wait for those inside. Only `with` statements
-    on plain locks, which Ctrl-C cannot cut in two: an interrupt leaves no lock behind.
+    on plain locks, which Ctrl-C cannot cut in two: an interrupt leaves no lock behind. A forked child has none of the
+    threads that held a lock, so it starts with new ones.
     """
 
+    everyone = WeakSet()
+
     def __init__(self):
-        self._gate, self._own, self._all = threading.Lock(), threading.local(), WeakSet()
+        self._renew()
+        self.everyone.add(self)
+
+    def _renew(self):
+        self._gate, self._places = threading.Lock(), [threading.Lock() for _ in range(PLACES)]
         self.writer = threading.RLock()  # for whoever changes in several steps: one at a time
 
     def reader(self):
-        """This thread's lock, to hold while reading."""
-        if not hasattr(self._own, "lock"):
-            self._own.lock = threading.Lock()
-            self._all.add(self._own.lock)
+        """This thread's lock, to hold while reading; it shares it with every 64th thread."""
         with self._gate:
-            return self._own.lock
+            return self._places[_THREAD.number % PLACES]
 
     def exclusively(self, change, *arguments):
         """Call `change` while nobody reads."""
         with self._gate:
-            return _holding(list(self._all), change, arguments)
+            return _holding(self._places, PLACES, change, arguments)
 
     def __deepcopy__(self, memo):
         return SharedLock()
 
 
-def _holding(locks, change, arguments):
-    if not locks:
+def _holding(locks, left, change, arguments):
+    """Call `change` with the first `left` locks held."""
+    if left == 0:
         return change(*arguments)
-    with locks[-1]:
-        return _holding(locks[:-1], change, arguments)
+    with locks[left - 1]:
+        return _holding(locks, left - 1, change, arguments)
+
+
+def _renew_all():
+    for lock in SharedLock.everyone:
+        lock._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

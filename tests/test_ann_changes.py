@@ -1,6 +1,7 @@
 """ann.HNSW while it changes: removed rows leave the graph, searches run beside adds, filters, repair."""
 
 import os
+import signal
 import threading
 
 import numpy as np
@@ -122,6 +123,87 @@ def test_fork_after_use():
         index.add(x[:5] + 1, threads=2)
         os._exit(0 if right and len(index) == 305 else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_another_thread_reads():
+    """A lock that a thread of the parent holds does not stop the child's adds."""
+    index, inside, done = ann.HNSW(4, "l2", M=4), threading.Event(), threading.Event()
+    index.add(clusters(0, 30, 4))
+
+    def read():
+        with index._lock.reader(), index._lock.writer:
+            inside.set()
+            done.wait()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    inside.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        index.add(clusters(1, 5, 4))
+        os._exit(0 if len(index) == 35 else 1)
+    done.set()
+    reader.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_more_threads_than_places():
+    """Readers come while writers change, in more live threads than there are locks or Python lets functions nest."""
+    index, x = ann.Exact(4, "l2"), clusters(0, 30, 4)
+    index.add(x[:10])
+    done, failed = threading.Event(), []
+
+    def read():
+        try:
+            index.search(x[:1], 1)
+            done.wait()
+        except Exception as error:
+            failed.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(1100)]
+    for turn, reader in enumerate(readers):
+        reader.start()
+        if turn % 50 == 0:
+            index.add(x[:1])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert failed == [] and len(index) == 32
+
+
+def test_adds_without_ids_take_different_ones():
+    """Two threads that add without ids at the same time: no row takes another's place."""
+    index, x, given = ann.Exact(4, "l2"), clusters(0, 200, 4), []
+    normalize, met = index._normalize, threading.Barrier(2)
+    index._normalize = lambda vectors: (normalize(vectors), met.wait())
+
+    def work():
+        given.extend(index.add(x).tolist())
+
+    writers = [threading.Thread(target=work) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(given) == list(range(400)) and len(index) == 400
+
+
+@pytest.mark.parametrize("ask", ["recall", "tune", "check"])
+def test_certificates_and_checks_wait_for_changes(ask):
+    """While another thread is in the middle of a change they wait; while it goes on they find nothing wrong."""
+    index, x, answers = ann.HNSW(4, "l2", M=4, ef_construction=20), clusters(0, 300, 4), []
+    index.add(x)
+    call = {"recall": index.recall, "tune": lambda: index.tune(0.9), "check": index.check}[ask]
+    call()
+    asker = threading.Thread(target=lambda: answers.append(call()))
+    with index._lock.writer:
+        asker.start()
+        asker.join(0.2)
+        assert answers == []
+    asker.join()
+    assert answers == [[]] if ask == "check" else answers[0].rows == 300
 
 
 @pytest.mark.kernels

@@ -168,6 +168,16 @@ def test_settings_are_checked():
             ann.HNSW(**{"dim": 4, **wrong})
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_add_and_recall_refuse_bad_threads(threads):
+    """Threads are an integer from 1 on, in every call that takes them; nothing has been added then."""
+    index = ann.HNSW(3)
+    for call in (index.add, index.recall):
+        with pytest.raises(ValueError, match="threads: expected an integer ≥ 1"):
+            call(gaussian(0, 4, 3), threads=threads)
+    assert len(index) == index._count == 0
+
+
 @every
 def test_search_pads(make):
     """k > n, an empty index, no queries, and ef < k: always (Q, k), with -1 and inf where no row is left."""

@@ -1,5 +1,8 @@
 """The recall certificate: the share is right, the interval holds what it says, and tune finds the least setting."""
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from ann_classes import every, small
@@ -133,6 +136,7 @@ def test_false_certificates_are_refused(pair, facts, tmp_path):
 
 
 def test_recall_is_immutable_facts():
-    """facts() gives back the same certificate."""
+    """facts() gives back the same certificate, and so do copy and pickle."""
     recall = Recall(0.5, 0.4, 0.6, 10, 64, 100, 1000)
-    assert Recall(**recall.facts()) == recall and Recall(**recall.facts()).facts() == recall.facts()
+    for again in (Recall(**recall.facts()), deepcopy(recall), pickle.loads(pickle.dumps(recall))):
+        assert again == recall and again.facts() == recall.facts()
