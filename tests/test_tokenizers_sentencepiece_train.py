@@ -124,6 +124,7 @@ def test_training_with_symbols_and_bytes():
     [
         ([], {}, ValueError, "empty or holds no words"),
         (["", " "], {}, ValueError, "empty or holds no words"),
+        (["\ud800"], {"normalizer": "nmt_nfkc"}, ValueError, "empty or holds no words"),  # it becomes a blank
         (["\0"], {"byte_fallback": True}, ValueError, "vocab_size 46 is too small: 259 symbols and 1 characters"),
         (["a", float("nan")], {}, TypeError, r"texts\[1\]: expected str, got float nan"),
         (["a", None], {}, TypeError, r"texts\[1\]: expected str, got NoneType"),
@@ -146,6 +147,22 @@ def test_training_on_one_line_takes_what_there_is():
     for model in ("unigram", "bpe"):
         tok = train(["abab abab"], 99, model, hard_vocab_limit=False)
         assert 6 <= tok.vocab_size < 99 and tok.decode(tok.encode("ab ba").ids) == "ab ba"
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "max_sentencepiece_length", "seed_sentencepiece_size"])
+@pytest.mark.parametrize("bad", [True, 46.0, 0, float("nan")])
+def test_training_refuses_numbers_that_are_not_whole(name, bad):
+    """With what was expected and what came."""
+    with pytest.raises(ValueError, match=f"{name}: expected an integer ≥ 1, got {bad}"):
+        train(**{name: bad})
+
+
+@pytest.mark.parametrize("model", ["unigram", "bpe"])
+@pytest.mark.parametrize("text", ["\u0301", "\xa8"])
+def test_training_takes_a_corpus_of_which_every_character_may_change(model, text):
+    """A mark that may compose, a character with a compatibility form."""
+    tok = train([text], 20, model, normalizer="nmt_nfkc", hard_vocab_limit=False)
+    assert tok.model.unk_id not in tok.encode(text).ids and tok.vocab_size > 3
 
 
 def test_training_shows_progress_when_asked(capsys):

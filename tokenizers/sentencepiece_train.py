@@ -16,6 +16,7 @@ from ._jit import bare
 from .charsmap import SentencePieceNormalizer
 from .count import WordCounter, count_word, read_blocks
 from .engine import code_array
+from .inputs import whole_number
 from .learn import learn_merges
 from .normalize import ranges
 from .pieces import BYTE, BYTE_PIECES, CONTROL, NORMAL, SPACE, UNKNOWN, USER_DEFINED, longest_first
@@ -67,6 +68,9 @@ def train(
         raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {model!r}")
     if not 0 < character_coverage <= 1:
         raise ValueError(f"character_coverage: expected a share above 0, at most 1, got {character_coverage}")
+    vocab_size = whole_number(vocab_size, "vocab_size", 1)
+    max_sentencepiece_length = whole_number(max_sentencepiece_length, "max_sentencepiece_length", 1)
+    seed_sentencepiece_size = whole_number(seed_sentencepiece_size, "seed_sentencepiece_size", 1)
     symbols = {unk_piece: UNKNOWN, bos_piece: CONTROL, eos_piece: CONTROL}
     symbols |= dict.fromkeys(control_symbols, CONTROL) | dict.fromkeys(user_defined_symbols, USER_DEFINED)
     symbols |= dict.fromkeys(BYTE_PIECES if byte_fallback else (), BYTE)
@@ -202,10 +206,12 @@ def bare(normalizer):
 
 def rewriter(normalizer, plain):
     """Normalization of text, a stretch that may change at a time: of these there are few different ones."""
-    same = "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in runs(np.flatnonzero(plain)))
-    changing = re.compile(f"[{same}]?[^{same}]+")
     inner = bare(normalizer)
     normalize = cache(lambda stretch: inner.normalize(stretch).text)
+    if not plain.any():
+        return normalize
+    same = "".join(f"\\U{a:08x}-\\U{b:08x}" for a, b in runs(np.flatnonzero(plain)))
+    changing = re.compile(f"[{same}]?[^{same}]+")
     return lambda text: changing.sub(lambda match: normalize(match[0]), text)
 
 
