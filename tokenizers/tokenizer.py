@@ -181,7 +181,7 @@ class Tokenizer:
 
     def forget(self):
         """Empty the caches of text seen before: only speed and memory change."""
-        self._remembered.cache_clear()
+        self.__dict__.pop("_remembered", None)
         if self._engine is not None:
             self._engine.workspaces.clear()
 
