@@ -5,6 +5,8 @@ import numpy as np
 from ._jit import kernel
 from .graph import ENTRY, GONE, neighborhood
 
+UNIT = 1e-3  # by so much the length of a row under cosine may differ from 1: libraries round theirs differently
+
 
 def check(index):
     """Everything found wrong with an index, one sentence each: structure, then reachability."""
@@ -30,6 +32,11 @@ def structure(index):
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         findings.append(f"vectors: row {finite.argmin()} is not finite")
+    elif index.metric == "cosine":
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+        wrong = (np.abs(lengths - 1) > UNIT) & (lengths > 0)
+        if wrong.any():
+            findings.append(f"vectors: row {wrong.argmax()} has length {lengths[wrong.argmax()]:.4g}, not 1 or 0")
     findings += index._findings()
     if hasattr(index, "_graph"):
         findings += _levels(index) or (_links(index) if count else [])
@@ -90,8 +97,9 @@ def _chains(index):
     if not equal.all():
         return [f"row {target[equal.argmin()]} is not a copy of row {rows[has][equal.argmin()]}"]
     neighbors = index._neighbors0[:count]
-    wrong = (neighbors >= 0) & ~(linked[:, None] & linked[neighbors])
-    return [f"row {wrong.any(axis=1).argmax()}: a copy on a chain or a vacant row is linked"] if wrong.any() else []
+    vacant = (index._parent[:count] == GONE)[:, None]  # what an interrupted add wrote there is nobody's list
+    wrong = (neighbors >= 0) & ~vacant & ~(linked[:, None] & linked[neighbors])
+    return [f"row {wrong.any(axis=1).argmax()}: a copy on a chain is linked, or a vacant row"] if wrong.any() else []
 
 
 def _tree(index):

@@ -216,7 +216,6 @@ def _until_gap(places):
 
 def _assemble(metric, source, M, ef_construction, vectors, ids, levels, neighbors0, upper, entry_point):
     """The index, made as one that is read from a file of ours, and checked as that is."""
-    _require(0 < ef_construction <= 1 << 20, f"ef_construction {ef_construction}")
     count, dim = vectors.shape
     vectors = as_vectors(vectors, dim, metric, "vectors") + np.float32(0.0)  # no -0.0: equal rows have equal bytes
     owner = np.repeat(np.arange(count), levels)

@@ -178,7 +178,7 @@ def _require(condition, message):
 def save(index, path):
     """Write an index; its own part are `_facts` (small numbers) and `_tables` (arrays)."""
     user = dict(index.metadata)
-    if not all(isinstance(text, str) for pair in user.items() for text in pair):
+    if not _strings(user):
         raise ValueError("metadata: expected a dictionary of strings")
     count = index._count
     tables = {"vectors": index._vectors[:count], **index._tables(), "ids": index._ids[:count]}
@@ -196,6 +196,10 @@ def save(index, path):
     write_tables(path, tables, {**{name: str(value) for name, value in facts.items()}, **about})
 
 
+def _strings(metadata):
+    return isinstance(metadata, dict) and all(isinstance(text, str) for pair in metadata.items() for text in pair)
+
+
 def load(path, mmap=False):
     """Read an index of any class.
 
@@ -207,15 +211,21 @@ def load(path, mmap=False):
         if facts["format_version"] == "1" and "parent" in tables:
             tables["parent"][:1] = 0  # the root was row 0, with the parent -1
         return assemble(tables, facts)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CorruptIndexError(f"{path}: {error}") from error
 
 
 def assemble(tables, facts):
-    """An index of tables and facts, its structure checked. Raises ValueError, KeyError, TypeError, OverflowError."""
+    """An index of tables and facts, its structure checked.
+
+    Raises   ValueError, KeyError, TypeError, OverflowError; RecursionError: JSON nested too deep
+    """
     from .check import structure
 
     _require(facts["class"] in CLASSES, f"class {facts['class']!r} is unknown")
+    shape = int(facts["count"]), int(facts["dim"])
+    got = tables["vectors"]  # first, as an index of a false dim would be allocated
+    _require(got.dtype == np.float32 and got.shape == shape, f"vectors: shape {got.shape} in place of {shape}")
     index = getattr(import_module("ann"), facts["class"])._from_facts(facts)
     _restore(index, tables, facts)
     findings = structure(index)
@@ -225,7 +235,6 @@ def assemble(tables, facts):
 
 def _restore(index, tables, facts):
     vectors, ids, count = tables["vectors"], tables["ids"], int(facts["count"])
-    _require(vectors.dtype == np.float32 and vectors.shape == (count, index.dim), f"vectors: shape {vectors.shape}")
     _require(ids.dtype == np.int64 and ids.shape == (count,), f"ids: shape {ids.shape}")
     next_id = int(facts["next_id"])
     _require(int(ids.max(initial=-1)) < next_id <= MAX_ID + 1, f"next_id {next_id} is among the ids")
@@ -233,6 +242,7 @@ def _restore(index, tables, facts):
     index._state[[COUNT, LIVE, LAST_ID]] = count, index._live.sum(), next_id - 1
     index._restore(tables)
     index.metadata = json.loads(facts["user"])
+    _require(_strings(index.metadata), "user: expected a dictionary of strings")
     if "effort" in facts:  # files from before there was a certificate have neither
         index.effort = positive_int(int(facts["effort"]), "effort")
     if "certificate" in facts:

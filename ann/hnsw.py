@@ -75,6 +75,7 @@ def find_neighbors(graph, parameters, rows, W, sizes, originals, visited):
     for b in range(rows.shape[0]):
         q, w = rows[b], W[b]
         level = min(top, graph.levels[q])
+        drop_links(graph, q)  # those of an interrupted add
         size = descend(graph, graph.points, q, level, w, visited[0])
         originals[b] = -1
         for layer in range(level, 0, -1):
@@ -134,10 +135,16 @@ def commit(graph, parameters, rows, W, sizes, originals, ids, live, new_ids, dea
 
 
 @kernel
-def hang(graph, q, original):
-    """Put q at the head of the chain of copies of a linked row; q's own links are dropped."""
+def drop_links(graph, q):
+    """Empty q's own lists on all its layers."""
     for layer in range(graph.levels[q] + 1):
         neighborhood(graph, q, layer)[:] = np.int32(-1)
+
+
+@kernel
+def hang(graph, q, original):
+    """Put q at the head of the chain of copies of a linked row; q's own links are dropped."""
+    drop_links(graph, q)
     graph.parent[q], graph.copies[q] = np.int32(-1), graph.copies[original]
     graph.copies[original] = q
 

@@ -11,7 +11,7 @@ from .exact import exact_search
 from .graph import ENTRY, GONE, UPPER, VACANT, Graph, aligned_empty, grow, list_width
 from .hnsw import Parameters, commit, find_neighbors, link_back, search_batch
 from .index import CHUNK, Index, number
-from .inputs import positive_int
+from .inputs import MAX_EF, positive_int
 from .quantize import BITS, Quantizer, refined, walk_metric, width
 from .threads import run_threads
 from .visited import LANES, VisitedPool
@@ -42,7 +42,7 @@ class HNSW(Index):
         extend_candidates=False,
         keep_pruned=True,
     ):
-        M, ef_construction = positive_int(M, "M", 2), positive_int(ef_construction, "ef_construction")
+        M, ef_construction = positive_int(M, "M", 2), positive_int(ef_construction, "ef_construction", most=MAX_EF)
         flags = bool(heuristic), bool(extend_candidates), bool(keep_pruned)
         if quantize not in BITS:
             raise ValueError(f'quantize: expected None, "int8" or "int4", got {quantize!r}')

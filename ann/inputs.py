@@ -5,12 +5,15 @@ import numpy as np
 from .distance import MAX_NORM, METRICS
 
 MAX_ID = np.iinfo(np.int64).max
+MAX_EF = 1 << 20  # of ef_construction: an add allocates as many places for each row of a batch
 
 
-def positive_int(value, name, least=1):
-    """The value as an int ≥ least."""
+def positive_int(value, name, least=1, most=None):
+    """The value as an int ≥ least, and ≤ most where that is given."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}: expected an integer ≥ {least}, got {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}: expected an integer ≤ {most}, got {value!r}")
     return int(value)
 
 

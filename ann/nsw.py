@@ -19,7 +19,7 @@ from .distance import distance
 from .graph import COUNT, UPPER, aligned_empty, assign_ids, grow
 from .heap import before, pop, push
 from .index import Index, number
-from .inputs import positive_int
+from .inputs import MAX_EF, positive_int
 from .tables import expect
 from .threads import run_threads
 from .visited import VisitedPool, next_epoch
@@ -49,7 +49,7 @@ class NSW(Index):
 
     def __init__(self, dim, metric="cosine", neighbors=15, ef_construction=100):
         self.neighbors = positive_int(neighbors, "neighbors")
-        self.ef_construction = max(positive_int(ef_construction, "ef_construction"), self.neighbors)
+        self.ef_construction = max(positive_int(ef_construction, "ef_construction", most=MAX_EF), self.neighbors)
         self._visited = VisitedPool()
         super().__init__(dim, metric)
 

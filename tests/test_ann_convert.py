@@ -252,6 +252,19 @@ def test_damaged_files_never_crash(form, tmp_path):
     assert refused > 50
 
 
+def test_cosine_needs_rows_of_length_1(tmp_path):
+    """Rows that are not normalized, under cosine, are refused with the row; zero rows are not."""
+    index, graph = built("l2")
+    index._vectors[:60] /= np.linalg.norm(index._vectors[:60], axis=1, keepdims=True)
+    index._vectors[3] = 0
+    (tmp_path / "a").write_bytes(hnswlib_bytes(index, graph))
+    assert ann.from_hnswlib(tmp_path / "a", "cosine").check() == []
+    index._vectors[5] *= 1.01
+    (tmp_path / "a").write_bytes(hnswlib_bytes(index, graph))
+    with pytest.raises(ValueError, match="vectors: row 5 has length 1.01, not 1 or 0"):
+        ann.from_hnswlib(tmp_path / "a", "cosine")
+
+
 def test_converters_say_what_they_need(tmp_path):
     """An unknown metric is a ValueError, a missing file an OSError, another file a CorruptIndexError."""
     with pytest.raises(ValueError, match="metric: expected one of"):

@@ -197,10 +197,15 @@ FALSE_FACTS = [
     {"format_version": "3"},
     {"next_id": "3"},
     {"user": "{"},
+    {"user": "[" * 100_000},
+    {"user": "[]"},
+    {"user": '{"a": 1}'},
+    {"dim": str(10**12)},
+    {"ef_construction": str(10**12)},
 ]
 
 
-@pytest.mark.parametrize("facts", FALSE_FACTS, ids=str)
+@pytest.mark.parametrize("facts", FALSE_FACTS, ids=lambda facts: str(facts)[:40])
 def test_files_false_facts_are_refused(facts, tmp_path):
     """Numbers that do not fit the tables, and versions and classes unknown: refused."""
     path = tmp_path / "a"

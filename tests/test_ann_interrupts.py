@@ -152,6 +152,28 @@ def test_save_interrupted_between_bytecodes(tmp_path, monkeypatch):
     assert step > 100 and len(ann.load(path)) == len(index)
 
 
+def test_hnsw_add_into_vacant_places_interrupted(tmp_path, monkeypatch):
+    """Interrupted after new rows chose their neighbours, an add into vacant places leaves the index as it was."""
+    x = np.random.default_rng(0).standard_normal((305, 4)).astype(np.float32)
+    index = ann.HNSW(4, "l2", M=4, ef_construction=20, keep_pruned=False)  # lists that need not be full
+    index.add(x[:300])
+    index.remove(np.arange(60))
+    assert index._vacant_count == 60
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hnsw_index, "copies_in_batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            index.add(x[300:])
+    assert index.check() == []
+    index.save(tmp_path / "index")
+    index = ann.load(tmp_path / "index")
+    index.add(np.repeat(x[300:][::-1], 2, axis=0))
+    assert index.check() == [] and (index.search(x[60:], 1)[1] == 0).all()
+
+
 @pytest.mark.skipif(interpreted() or not hasattr(signal, "setitimer"), reason="a signal during a compiled kernel")
 def test_hnsw_add_interrupted_by_a_signal(tmp_path):
     """A real signal at forty moments of a build: a prefix of the rows, and the rest can be added."""

@@ -123,7 +123,17 @@ def test_certificate_of_nothing(make):
     assert index.recall(np.empty((0, 3))) == 1.0 and index.recall(allow=[]) == 1.0 and index.recall(k=50) == 1.0
 
 
-@pytest.mark.parametrize("facts", [{"effort": "0"}, {"effort": "x"}, {"certificate": "{"}, {"certificate": '{"k": 3}'}])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"effort": "0"},
+        {"effort": "x"},
+        {"certificate": "{"},
+        {"certificate": '{"k": 3}'},
+        {"certificate": "[" * 100_000},
+    ],
+    ids=lambda facts: str(facts)[:40],
+)
 def test_false_certificates_are_refused(pair, facts, tmp_path):
     """A file whose setting or certificate cannot be."""
     from ann.files import read_tables, write_tables
