@@ -9,8 +9,10 @@ Where we leave the paper
           also when it is exactly as close to r as to q, as nmslib does.
 - Batch   INSERT is cut in three, and a batch of rows goes through each part together: all find their neighbours in the
           graph as it was, on any number of threads; then all enter the tree below, one by one; then every list that
-          gets new links is written by one thread. So the graph does not depend on the threads. Batches are 2 % of
-          the rows: at 100k x 128 recall stays within .003 of hnswlib's. A row that rises above the top ends one.
+          gets new links is written by one thread. So the graph does not depend on the threads. Batches are 0.2 %
+          of the rows; rows that come one after another are often neighbours, and those of one batch do not meet: with
+          2 % recall at ef 64 fell from .998 to .980 on 10k passages in their order, with 0.2 % to .996. A row that
+          rises above the top ends a batch.
 - Tree    Shrinking a list can remove the last link to a row, and the paper's graphs do lose rows. Here each new row
           also gets a *parent*: the nearest row found that has fewer than M_max0 / 2 children. The links parent ↔ child
           are never dropped, so layer 0 holds a spanning tree both ways and every row is reachable from every other,

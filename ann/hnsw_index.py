@@ -129,11 +129,11 @@ class HNSW(Index):
         self._lock.exclusively(vars(self).update, fitted)
 
     def _places(self, most):
-        """Rows for the next batch: vacant ones, else new ones; 2 % of those there are, one by one below a hundred.
+        """Rows for the next batch: vacant ones, else new ones; 0.2 % of those there are, one by one below a thousand.
 
         A row that rises above the top layer ends its batch, so that the next find it there.
         """
-        size = min(most, max(1, min(CHUNK, self._count // 50)))
+        size = min(most, max(1, min(CHUNK, self._count // 500)))
         vacant = np.flatnonzero(self._parent[: self._count] == GONE)[:size] if self._vacant_count else ()
         if len(vacant):
             return vacant  # levels stay with the places, and the top layer has been built for them
