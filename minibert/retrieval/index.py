@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def latest_generation(db: sqlite3.Connection) -> str:
     return row[0] if row else ""
 
 
-class Following:
+class Following(ABC):
     """An index that holds exactly the passages of the generation its metadata names. A subclass reads and adds them."""
 
     rows = "rows"  # what a warning calls what is added
@@ -59,8 +60,9 @@ class Following:
             self.index.save(path)
             self.saved = token
 
+    @abstractmethod
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> Any:
-        raise NotImplementedError
+        """What `index.add` takes for these chunks; ids ascend."""
 
     def _why_foreign(self, db: sqlite3.Connection) -> str:
         """Why the index is not one of this store's past; "" when it is."""
