@@ -116,8 +116,8 @@ class HNSW(Index):
         self._removed()
 
     def _fit(self, vectors):
-        """Fit the codes to the rows and those to come, where these are the first, or have doubled them."""
-        if len(self) + len(vectors) < 2 * self._fitted:
+        """Fit the codes to the rows and those to come, where these are the first, double them or leave the range."""
+        if len(self) + len(vectors) < 2 * self._fitted and self._quantizer.suits(vectors):
             return
         live = self._vectors[: self._count][self._live[: self._count]]
         quantizer = Quantizer.fit(self._bits, self._metric, np.concatenate([live, vectors]))

@@ -19,7 +19,8 @@ from .simd import WIDTH
 
 BITS = {None: 0, "int8": 8, "int4": 4}
 SAMPLE = 65536  # rows that the range is taken from
-TAIL = {8: 0.0, 4: 0.002}  # share of a coordinate's values clipped at either end
+TAIL = {8: 0.0005, 4: 0.002}  # share of a coordinate's values clipped at either end: one far row must not stretch all
+OUTSIDE = 0.005  # so much larger a share of clipped values, and the codes no longer suit the rows
 
 
 class Quantizer:
@@ -40,6 +41,12 @@ class Quantizer:
         else:
             offset, step = low, (high - low).max() / top
         return cls(bits, metric, offset, step if step > 0 else 1.0)
+
+    def suits(self, vectors):
+        """Whether hardly more of these rows' values would be clipped than of the rows that the range was taken from."""
+        sample = vectors[:: -(-len(vectors) // SAMPLE)]
+        low, high = (self.offset + self.step * end for end in (self.low - 0.5, self.top + 0.5))
+        return np.mean((sample < low) | (sample > high)) <= OUTSIDE + 2 * TAIL[self.bits]
 
     def encode(self, vectors):
         """Codes of rows: (n, D) float32 → (n, width) int8, or uint8 for 4 bits."""

@@ -93,6 +93,31 @@ def test_codes_follow_their_rows():
     assert (index.search(far, 1)[0][:, 0] == ids).all() and index.check() == []
 
 
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_codes_follow_rows_that_leave_their_range(quantize):
+    """A second batch far from the first: every row of both still finds itself."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((N, 16)).astype(np.float32)
+    rows[N // 2 :] += 10
+    index = ann.HNSW(16, "l2", quantize=quantize)
+    index.add(rows[: N // 2 + 1])
+    index.add(rows[N // 2 + 1 :])
+    assert np.array_equal(index.search(rows, k=1)[0][:, 0], np.arange(N))
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_one_far_row_does_not_coarsen_all_codes(quantize):
+    """A row at 100,000 among rows near 0: the others still find themselves."""
+    rows = np.random.default_rng(0).standard_normal((1500, 16)).astype(np.float32)
+    rows[5] = 1e5
+    codes = Quantizer.fit(8 if quantize == "int8" else 4, L2, rows)
+    assert codes.suits(rows) and codes.step < 1
+    if not interpreted():
+        index = ann.HNSW(16, "l2", quantize=quantize)
+        index.add(rows)
+        assert np.array_equal(index.search(rows, k=1)[0][:, 0], np.arange(1500))
+
+
 def test_refined_covers_k():
     """As many are measured exactly as are asked for, and more."""
     assert all(refined(bits, k) > k for bits in (8, 4) for k in (1, 10, 100)) and refined(0, 10) == 0
