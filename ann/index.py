@@ -67,8 +67,10 @@ class Index:
     @property
     def ids(self):
         """Ids of the live rows, in the order of their places."""
-        with self._lock.reader():
-            return self._ids[: self._count][self._live[: self._count]]
+        return self._lock.shared(self._live_ids)
+
+    def _live_ids(self):
+        return self._ids[: self._count][self._live[: self._count]]
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
@@ -197,12 +199,15 @@ class Index:
         distances = np.full((len(queries), k), np.inf, np.float32)
         if callable(allow):  # before the lock: it may do anything
             allow = np.array([i for i in self.ids.tolist() if allow(i)], np.int64)
-        with self._lock.reader():
-            allowed = self._allowed(allow)
-            if len(self) and len(queries):
-                self._normalize(queries)
-                self._search(queries, ids, distances, effort, allowed, threads)
+        self._lock.shared(self._look, queries, ids, distances, effort, allow, threads)
         return ids, distances
+
+    def _look(self, queries, ids, distances, effort, allow, threads):
+        """Write the answers into ids and distances."""
+        allowed = self._allowed(allow)
+        if len(self) and len(queries):
+            self._normalize(queries)
+            self._search(queries, ids, distances, effort, allowed, threads)
 
     def _allowed(self, allow):
         """The mask of rows that may be found; None where that is all of them."""

@@ -39,12 +39,12 @@ _THREAD = _Thread()
 class SharedLock:
     """Many readers or one writer. A thread reads under the lock at its place, the writer takes all of them.
 
-        with lock.reader(): …
+        lock.shared(look, *arguments)
         lock.exclusively(change, *arguments)
 
-    A waiting writer holds the gate that new readers pass, so it need only wait for those inside. Only `with` statements
-    on plain locks, which Ctrl-C cannot cut in two: an interrupt leaves no lock behind. A forked child has none of the
-    threads that held a lock, so it starts with new ones.
+    A waiting writer holds the gate that new readers pass, so it need only wait for those inside. Both are calls around
+    `with` statements on plain locks, which Ctrl-C cannot cut in two: an interrupt leaves no lock behind. A forked child
+    has none of the threads that held a lock, so it starts with new ones.
     """
 
     everyone = WeakSet()
@@ -57,10 +57,12 @@ class SharedLock:
         self._gate, self._places = threading.Lock(), [threading.Lock() for _ in range(PLACES)]
         self.writer = threading.RLock()  # for whoever changes in several steps: one at a time
 
-    def reader(self):
-        """This thread's lock, to hold while reading; it shares it with every 64th thread."""
+    def shared(self, look, *arguments):
+        """Call `look` while nobody changes. A thread shares its place with every 64th; `look` may not look again."""
         with self._gate:
-            return self._places[_THREAD.number % PLACES]
+            place = self._places[_THREAD.number % PLACES]
+        with place:
+            return look(*arguments)
 
     def exclusively(self, change, *arguments):
         """Call `change` while nobody reads."""

@@ -131,12 +131,12 @@ def test_fork_while_another_thread_reads():
     index, inside, done = ann.HNSW(4, "l2", M=4), threading.Event(), threading.Event()
     index.add(clusters(0, 30, 4))
 
-    def read():
-        with index._lock.reader(), index._lock.writer:
+    def look():
+        with index._lock.writer:
             inside.set()
             done.wait()
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=index._lock.shared, args=(look,))
     reader.start()
     inside.wait()
     child = os.fork()
