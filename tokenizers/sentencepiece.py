@@ -88,7 +88,7 @@ class SentencePieceBPE(Pieces):
 
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline: `segment(texts)`."""
-        from .sentencepiece_kernel import SentencePieceEngine
+        from .sentencepiece_engine import SentencePieceEngine
 
         return SentencePieceEngine(normalizer, self)
 

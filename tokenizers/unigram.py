@@ -151,7 +151,7 @@ class Unigram(Pieces):
     def engine(self, normalizer, pretokenizer):
         """The fast form of the pipeline: `segment(texts)`; None with any other normalizer than SentencePiece's."""
         from .charsmap import SentencePieceNormalizer
-        from .sentencepiece_kernel import SentencePieceEngine
+        from .sentencepiece_engine import SentencePieceEngine
 
         return SentencePieceEngine(normalizer, self) if isinstance(normalizer, SentencePieceNormalizer) else None
 
