@@ -99,7 +99,7 @@ def put_blank(rules, normal, n, begin, end):
     return put(normal, n, B2, begin, end)
 
 
-@bare
+@inlined
 def replacement(data, i, stop, rules):
     """(end, place of the string that replaces data[i:end], or -1 where it stays)."""
     kind = rules.kinds[data[i]]

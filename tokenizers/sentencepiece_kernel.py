@@ -96,7 +96,7 @@ def put_unknown(data, i, end, model, out, first, at):
     return at
 
 
-@bare
+@inlined
 def cut_by_score(data, start, stop, model, room, out, first, at):
     """`Unigram.match`; (where its ids end, whether all is known)."""
     lattice, known = room.lattice, True
@@ -133,7 +133,7 @@ def cut_by_merges(data, start, stop, model, room, out, first, at):
     return at, known
 
 
-@bare
+@inlined
 def is_known(data, i, model):
     """Whether a character is a piece."""
     end = character_end(data, i)
@@ -141,7 +141,7 @@ def is_known(data, i, model):
     return token >= 0 and model.tokens.made[token, SIZE] == end - i
 
 
-@bare
+@inlined
 def recall_cut(cache, data, start, n, model, room, out, at):
     """(where the ids of a remembered cut end, its first record); at -1 where there is none, or it is not sure."""
     short = n < 8 * SHORT_KEY
@@ -160,7 +160,7 @@ def recall_cut(cache, data, start, n, model, room, out, at):
     return end, record
 
 
-@bare
+@inlined
 def remember_cut(cache, record, data, start, n, model, room, out, at, end):
     """Keep a cut, with the sum up to which it is sure."""
     short = n < 8 * SHORT_KEY
@@ -176,7 +176,7 @@ def remember_cut(cache, record, data, start, n, model, room, out, at, end):
     )
 
 
-@bare
+@inlined
 def cut_part(data, start, stop, model, parts, room, out, first, at):
     """Ids of a part; (where they end, whether all is known)."""
     n, record = stop - start, 0
@@ -196,7 +196,7 @@ def cut_part(data, start, stop, model, parts, room, out, first, at):
     return end, known
 
 
-@bare
+@inlined
 def cut_normal(normal, n, model, parts, room, out, first, at):
     """Ids of a normalized text, part by part; (where they end, whether all is known)."""
     data, i, all_known, sure = normal.data, 0, True, SURE

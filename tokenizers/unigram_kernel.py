@@ -67,7 +67,7 @@ def rebase(lattice, start, last):
             lattice.best[k] = float(np.float32(lattice.best[k] - running))
 
 
-@bare
+@inlined
 def viterbi(data, start, stop, model, unk_id, total, lattice):
     """Fill the lattice of data[start:stop] after a sum; returns (pieces of the best cut, the largest sure sum).
 
