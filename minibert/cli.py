@@ -98,7 +98,7 @@ def train(args) -> None:
         folder=folder,
         resume=args.resume,
         evaluate=(lambda: evaluate_pairs(model, held_out)) if held_out else None,
-        checkpoint_every=args.checkpoint_every,
+        checkpoint_every=args.checkpoint_every or None,
         progress=on_terminal(),
     )
     model.save(args.out)

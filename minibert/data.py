@@ -101,14 +101,15 @@ def parse_json(line: str):
         raise ValueError(f"expected JSON, got {line[:40]!r}: {error}") from error
 
 
-def batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The numbers 0 … count − 1, shuffled anew for every epoch, in batches; a last batch of one is left out.
+def batches(count: int, batch_size: int, seed: int, epoch: int, smallest: int = 2) -> Iterator[np.ndarray]:
+    """The numbers 0 … count − 1, shuffled anew for every epoch, in batches; a last one below `smallest` is left out.
 
-    The order depends on seed and epoch alone, so training can be resumed in the middle of an epoch.
+    The order depends on seed and epoch alone, so training can be resumed in the middle of an epoch. Two is the
+    smallest batch in which one pair has another's answer as a negative.
     """
     order = np.random.default_rng([seed, epoch]).permutation(count)
     for start in range(0, count, batch_size):
-        if count - start > 1:
+        if count - start >= smallest:
             yield order[start : start + batch_size]
 
 
@@ -132,8 +133,3 @@ def batches_by_tokens(lengths: np.ndarray, tokens: int, seed: int, epoch: int) -
             held = pair
     cut = np.split(order, bounds[1:])
     return [cut[b] for b in rng.permutation(len(cut))]
-
-
-def batches_per_epoch(count: int, batch_size: int) -> int:
-    """How many batches `batches` yields."""
-    return -(-count // batch_size) - (count % batch_size == 1)

@@ -1,5 +1,19 @@
 """The training loop: batch, forward, loss, backward, step; progress, evaluation, checkpoints and exact resume.
 
+`train` is the loop of every task. A task gives it parameters, batches of row numbers, and a function from some rows to
+their loss and gradients; the functions below and those beside the models are such tasks:
+
+    def train_scorer(model, examples, labels, *, epochs, batch_size=32, learning_rate=1e-3, seed=0, **options):
+        texts = model.tokenize(examples, "silent")
+        return train(
+            model.parameters,
+            lambda rows, rng: model.loss_and_gradients(texts.take(rows), labels[rows], rng),
+            lambda epoch: batches(len(texts), batch_size, seed, epoch, smallest=1),
+            epochs=epochs, learning_rate=learning_rate, seed=seed,
+            settings={"batch_size": batch_size, "config": str(model.config), "data": digest(texts, labels)},
+            **options,
+        )
+
 All randomness is a function of the seed and the step's number: the order of an epoch of (seed, epoch), the dropout of
 a step of (seed, step). A checkpoint therefore holds no generator's state, and training that was interrupted goes on
 to the same bits as training that was not.
@@ -8,20 +22,108 @@ to the same bits as training that was not.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from minibert import checkpoint
-from minibert.checkpoint import CheckpointError
-from minibert.data import batches, batches_by_tokens, batches_per_epoch
-from minibert.optim import Adam, clip_by_norm, warmup_inverse_sqrt, warmup_linear
+from minibert.data import batches, batches_by_tokens
+from minibert.optim import SCHEDULES, AdamW, clip_by_norm
+from minibert.parameters import Parameters
+from minibert.training_run import CHECKPOINT as CHECKPOINT
+from minibert.training_run import METRICS as METRICS
+from minibert.training_run import TrainingRun
 
-CHECKPOINT = "checkpoint.safetensors"
+LossAndGradients = Callable[[np.ndarray, np.random.Generator], tuple[float, Parameters]]
+
+
+def train(
+    parameters: Parameters,
+    loss_and_gradients: LossAndGradients,
+    batches: Callable[[int], Iterable[np.ndarray]],
+    *,
+    epochs: int,
+    learning_rate: float,
+    settings: dict,
+    schedule: str = "linear",
+    warmup: int = 100,
+    weight_decay: float = 0.0,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    clip: float = 1.0,
+    micro_batch: int | None = None,
+    seed: int = 0,
+    folder=None,
+    resume: bool = False,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    evaluate_every: int | None = None,
+    stop_on: str | None = None,
+    patience: int = 3,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train `parameters`, in place, with AdamW.
+
+    loss_and_gradients(rows, rng) is asked for the mean loss over some rows of a batch; rng draws its dropout.
+    batches(epoch) gives an epoch's arrays of row numbers, as many in every epoch, and always the same for one epoch.
+
+    micro_batch: a step passes at most so many rows through the network at once and adds up their gradients, each share
+    by its rows. That equals the whole batch wherever the loss is a mean over rows. It does not where rows meet in the
+    loss, as in-batch negatives do: they then meet within a micro-batch only; nor quite where the loss is a mean over
+    tokens, of which micro-batches have unlike numbers.
+
+    stop_on: a number of the records. Training ends when `patience` evaluations in a row have not bettered it, and in
+    any case leaves the weights that were best. Losses and perplexities are better lower, all else higher.
+
+    folder: where the checkpoint goes, every `checkpoint_every` steps and at the end, and the records as metrics.jsonl.
+    resume: go on from that checkpoint, to the same weights and records as without the interruption.
+
+    Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
+             loss since the record before, the learning rate, and what `evaluate()` gave
+    Units    learning_rate: the peak, > 0; schedule: one of `optim.SCHEDULES`; warmup, evaluate_every, checkpoint_every:
+             steps, evaluate_every by default an epoch; weight_decay: see `optim.AdamW`; clip: largest norm of the whole
+             gradient; settings: what else, beside the numbers above, must be the same for resuming to make sense
+    Raises   ValueError: a number that cannot be; CheckpointError: resume with other settings, which it names, or data;
+             FloatingPointError: a loss or gradient that is not finite, with the step, its rows, and the guilty ones
+    """
+    _check_options(epochs, learning_rate, schedule, warmup, micro_batch, evaluate_every, checkpoint_every, patience)
+    if stop_on is not None and evaluate is None and stop_on != "loss":
+        raise ValueError(f"expected an evaluation that gives {stop_on!r} to stop on, got none")
+    per_epoch = sum(1 for _ in batches(0))
+    total = epochs * per_epoch
+    settings = settings | {
+        "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule, "warmup": warmup,
+        "weight_decay": weight_decay, "beta2": beta2, "eps": eps, "clip": clip, "micro_batch": micro_batch,
+        "seed": seed, "stop_on": stop_on, "patience": patience,
+    }  # fmt: skip
+    adam = AdamW(parameters, weight_decay, beta2=beta2, eps=eps)
+    run = TrainingRun(parameters, adam, settings, folder)
+    if resume:
+        run.load()
+    run.start_log()
+
+    order = islice(chain.from_iterable(map(batches, range(epochs))), run.step, None)
+    bar = tqdm(order, "train", total, initial=run.step, unit="step", disable=not progress)
+    for rows in bar:
+        if run.stalled:
+            break
+        rate = learning_rate * SCHEDULES[schedule](run.step, warmup, total)
+        loss, gradients = _finite_gradients(run, loss_and_gradients, rows, micro_batch, clip)
+        adam.step(parameters.flat, gradients.flat, rate)
+        run.losses.append(loss)
+        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+
+        epoch_ends = run.step % per_epoch == 0
+        evaluates = run.step % (evaluate_every or per_epoch) == 0
+        if epoch_ends or evaluates:
+            results = evaluate() if evaluate and evaluates else {}
+            run.record({"epoch": run.step / per_epoch, "learning_rate": rate}, results)
+        last = run.step == total or run.stalled
+        if run.path and (last or (checkpoint_every and run.step % checkpoint_every == 0)):
+            run.save()
+    run.restore_best()
+    return run.history
 
 
 def train_dual_encoder(
@@ -31,52 +133,24 @@ def train_dual_encoder(
     epochs: int,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
-    warmup: int = 100,
-    clip: float = 1.0,
     seed: int = 0,
-    folder=None,
-    resume: bool = False,
-    evaluate: Callable[[], dict[str, float]] | None = None,
-    evaluate_every: int | None = None,
-    checkpoint_every: int | None = None,
-    progress: bool = True,
+    **options,
 ) -> list[dict[str, float]]:
-    """Train both towers, in place, on matching pairs with in-batch negatives and Adam. Long texts are cut.
+    """Train both towers, in place, on matching pairs with in-batch negatives. Long texts are cut.
 
-    Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
-             loss since the record before, the learning rate, and what `evaluate()` gave
-    Units    warmup, evaluate_every, checkpoint_every: steps; learning_rate: the peak, see `warmup_linear`;
-             clip: largest norm of the whole gradient; folder: where checkpoints go; resume: go on from the one there
-    Raises   ValueError: fewer than 2 pairs, a batch of one, or a number of steps below 1; CheckpointError: resume with
-             other settings or pairs; FloatingPointError: a loss or gradient that is not finite, with step and pairs
+    Returns  the history, see `train`, whose `options` are taken too
+    Raises   ValueError: fewer than 2 pairs, or a batch of one; the rest as `train`
     """
-    if len(pairs) < 2 or batch_size < 2 or epochs < 1:
-        raise ValueError(
-            f"expected at least 2 pairs, a batch size of 2 and 1 epoch, got {len(pairs)}, {batch_size} and {epochs}"
-        )
-    for name, steps in (("evaluate_every", evaluate_every), ("checkpoint_every", checkpoint_every)):
-        if steps is not None and steps < 1:
-            raise ValueError(f"expected {name} of at least 1 step, got {steps}")
-    if warmup < 0:
-        raise ValueError(f"expected warmup of 0 steps or more, got {warmup}")
+    if len(pairs) < 2 or batch_size < 2:
+        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {len(pairs)} and {batch_size}")
     questions, answers = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
-    per_epoch = batches_per_epoch(len(pairs), batch_size)
-    total = epochs * per_epoch
-    settings = {
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "warmup": warmup, "clip": clip,
-        "seed": seed, "config": str(model.config), "pairs": _digest(questions, answers),
-    }  # fmt: skip
-    run = _Run(model, Adam(model.parameters.flat), settings, None if folder is None else Path(folder) / CHECKPOINT)
-    if resume:
-        run.load()
-
-    return _loop(
-        run,
-        (batches(len(pairs), batch_size, seed, epoch) for epoch in range(epochs)),
-        lambda indices, rng: model.loss_and_gradients(questions.take(indices), answers.take(indices), rng),
-        lambda step: learning_rate * warmup_linear(step, warmup, total),
-        total=total, per_epoch=per_epoch, clip=clip, evaluate=evaluate, evaluate_every=evaluate_every,
-        checkpoint_every=checkpoint_every, progress=progress,
+    return train(
+        model.parameters,
+        lambda rows, rng: model.loss_and_gradients(questions.take(rows), answers.take(rows), rng),
+        lambda epoch: batches(len(pairs), batch_size, seed, epoch),
+        epochs=epochs, learning_rate=learning_rate, seed=seed,
+        settings={"batch_size": batch_size, "config": str(model.config), "pairs": digest(questions, answers)},
+        **options,
     )  # fmt: skip
 
 
@@ -89,142 +163,103 @@ def train_translator(
     learning_rate: float | None = None,
     warmup: int = 4000,
     smoothing: float = 0.1,
-    clip: float = np.inf,
     seed: int = 0,
-    folder=None,
-    resume: bool = False,
-    evaluate: Callable[[], dict[str, float]] | None = None,
-    evaluate_every: int | None = None,
-    checkpoint_every: int | None = None,
-    progress: bool = True,
+    **options,
 ) -> list[dict[str, float]]:
     """Train an encoder–decoder, in place, on pairs of a text and its translation, as in Vaswani 2017, section 5.
 
-    Batches by tokens, Adam with β₂ = 0.98 and ε = 1e-9, the inverse square root schedule, smoothed labels. Long texts
-    are cut.
+    Batches by tokens, Adam with β₂ = 0.98 and ε = 1e-9, the inverse square root schedule, smoothed labels, no clipping.
+    Long texts are cut.
 
-    Returns  the history, as train_dual_encoder
+    Returns  the history, see `train`, whose `options` are taken too
     Units    tokens_per_batch: of each side; learning_rate: the peak, by default the paper's (D · warmup)^−½;
-             smoothing: ε; the rest as train_dual_encoder
-    Raises   ValueError: no pairs, or a number of tokens, epochs or steps below 1; the rest as train_dual_encoder
+             smoothing: ε
+    Raises   ValueError: no pairs, or a number of tokens or warm-up steps below 1; the rest as `train`
     """
-    numbers = {
-        "pairs": len(pairs), "tokens_per_batch": tokens_per_batch, "epochs": epochs, "warmup": warmup,
-        "evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every,
-    }  # fmt: skip
-    for name, value in numbers.items():
-        if value is not None and value < 1:
+    for name, value in {"pairs": len(pairs), "tokens_per_batch": tokens_per_batch, "warmup": warmup}.items():
+        if value < 1:
             raise ValueError(f"expected {name} of at least 1, got {value}")
     learning_rate = (model.config.width * warmup) ** -0.5 if learning_rate is None else learning_rate
     sources, targets = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
     lengths = np.stack((sources.lengths, targets.lengths), axis=1)
-    per_epoch = len(batches_by_tokens(lengths, tokens_per_batch, seed, 0))
     settings = {
-        "epochs": epochs, "tokens_per_batch": tokens_per_batch, "learning_rate": learning_rate, "warmup": warmup,
-        "smoothing": smoothing, "clip": clip, "seed": seed, "config": str(model.config),
-        "pairs": _digest(sources, targets),
+        "tokens_per_batch": tokens_per_batch, "smoothing": smoothing, "config": str(model.config),
+        "pairs": digest(sources, targets),
     }  # fmt: skip
-    adam = Adam(model.parameters.flat, beta2=0.98, eps=1e-9)
-    run = _Run(model, adam, settings, None if folder is None else Path(folder) / CHECKPOINT)
-    if resume:
-        run.load()
-    return _loop(
-        run,
-        (batches_by_tokens(lengths, tokens_per_batch, seed, epoch) for epoch in range(epochs)),
-        lambda indices, rng: model.loss_and_gradients(sources.take(indices), targets.take(indices), smoothing, rng),
-        lambda step: learning_rate * warmup_inverse_sqrt(step, warmup),
-        total=epochs * per_epoch, per_epoch=per_epoch, clip=clip, evaluate=evaluate, evaluate_every=evaluate_every,
-        checkpoint_every=checkpoint_every, progress=progress,
+    vaswani = {"schedule": "inverse_sqrt", "beta2": 0.98, "eps": 1e-9, "clip": np.inf}
+    return train(
+        model.parameters,
+        lambda rows, rng: model.loss_and_gradients(sources.take(rows), targets.take(rows), smoothing, rng),
+        lambda epoch: batches_by_tokens(lengths, tokens_per_batch, seed, epoch),
+        epochs=epochs, learning_rate=learning_rate, warmup=warmup, seed=seed, settings=settings, **vaswani | options,
     )  # fmt: skip
 
 
-def _loop(
-    run: _Run,
-    epochs: Iterable[Iterable[np.ndarray]],
-    loss_and_gradients: Callable,
-    rate_at: Callable[[int], float],
-    *,
-    total: int,
-    per_epoch: int,
-    clip: float,
-    evaluate: Callable[[], dict[str, float]] | None,
-    evaluate_every: int | None,
-    checkpoint_every: int | None,
-    progress: bool,
-) -> list[dict[str, float]]:
-    """Every step that the run has not yet taken; the history."""
-    order = islice(chain.from_iterable(epochs), run.step, None)
-    for indices in tqdm(order, "train", total, initial=run.step, unit="step", disable=not progress):
-        rng = np.random.default_rng([run.settings["seed"], run.step, 1])
-        rate = rate_at(run.step)
+def digest(*parts) -> str:
+    """SHA-256 of ragged batches and arrays: what tells the data of one training from those of another."""
+    sha = hashlib.sha256()
+    for part in parts:
+        for array in (part,) if isinstance(part, np.ndarray) else (part.starts, part.ids):
+            sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def _check_options(
+    epochs, learning_rate, schedule, warmup, micro_batch, evaluate_every, checkpoint_every, patience
+) -> None:
+    if not 0 < learning_rate < np.inf:
+        raise ValueError(f"expected a learning rate above 0, got {learning_rate}: nothing would be learned")
+    if schedule not in SCHEDULES:
+        raise ValueError(f"expected a schedule of {', '.join(SCHEDULES)}, got {schedule!r}")
+    if warmup < 0:
+        raise ValueError(f"expected warmup of 0 steps or more, got {warmup}")
+    for name, number in {
+        "epochs": epochs, "micro_batch": micro_batch, "evaluate_every": evaluate_every,
+        "checkpoint_every": checkpoint_every, "patience": patience,
+    }.items():  # fmt: skip
+        if number is not None and number < 1:
+            raise ValueError(f"expected {name} of at least 1, got {number}")
+
+
+def _finite_gradients(run: TrainingRun, loss_and_gradients, rows, micro_batch, clip) -> tuple[float, Parameters]:
+    """Mean loss of a step's rows and the clipped gradients; an error that says all where they are not finite."""
+    try:
+        loss, gradients = _gradients(run, loss_and_gradients, rows, micro_batch or len(rows))
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss}")
+        clip_by_norm(gradients.flat, clip)
+        return loss, gradients
+    except FloatingPointError as error:
+        why = f"step {run.step}: {error}; rows {rows.tolist()}"
+        if name := next((name for name, array in run.parameters.items() if not np.isfinite(array).all()), None):
+            raise FloatingPointError(f"{why}; the weights {name} are not finite") from error
+        guilty = [int(row) for row in rows if not _is_finite(run, loss_and_gradients, row)]
+        raise FloatingPointError(f"{why}; not finite by themselves: {guilty or 'none'}") from error
+
+
+def _gradients(run: TrainingRun, loss_and_gradients, rows, size: int) -> tuple[float, Parameters]:
+    """Mean loss and gradients of a step, `size` rows at a time."""
+    loss, gradients = 0.0, None
+    for number, start in enumerate(range(0, len(rows), size)):
+        part = rows[start : start + size]
+        part_loss, d = loss_and_gradients(part, run.generator(number))
+        if len(part) == len(rows):
+            return float(part_loss), d
+        share = len(part) / len(rows)
+        d.flat *= d.flat.dtype.type(share)
+        loss += share * float(part_loss)
+        if gradients is None:
+            gradients = d
+        else:
+            gradients.flat += d.flat
+    return loss, gradients
+
+
+def _is_finite(run: TrainingRun, loss_and_gradients, row: int) -> bool:
+    """Whether a row has a finite loss and gradient; it stands twice in its batch, for losses that need two rows."""
+    with np.errstate(all="ignore"):
         try:
-            loss, gradients = loss_and_gradients(indices, rng)
-            if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss}")
-            clip_by_norm(gradients.flat, clip)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"step {run.step}, pairs {indices.tolist()}: {error}") from error
-        run.adam.step(run.model.parameters.flat, gradients.flat, rate)
-        run.losses.append(loss)
-
-        epoch_ends = run.step % per_epoch == 0
-        evaluates = evaluate is not None and run.step % (evaluate_every or per_epoch) == 0
-        if epoch_ends or evaluates:
-            run.record(epoch=run.step / per_epoch, learning_rate=rate, **(evaluate() if evaluates else {}))
-        if run.path and (run.step == total or (checkpoint_every and run.step % checkpoint_every == 0)):
-            run.save()
-    return run.history
-
-
-class _Run:
-    """What a checkpoint holds: weights, Adam's moments, the loss of every step, the history."""
-
-    def __init__(self, model, adam: Adam, settings: dict, path: Path | None):
-        self.model, self.adam, self.settings, self.path = model, adam, settings, path
-        self.losses: list[float] = []
-        self.history: list[dict[str, float]] = []
-
-    @property
-    def step(self) -> int:
-        """Steps taken."""
-        return len(self.losses)
-
-    def record(self, **facts: float) -> None:
-        """Add a record with the mean loss since the last one."""
-        since = int(self.history[-1]["step"]) if self.history else 0
-        self.history.append({"step": self.step, "loss": float(np.mean(self.losses[since:])), **facts})
-
-    def save(self) -> None:
-        """Write the checkpoint, all in one file."""
-        state = {"adam.m": self.adam.m, "adam.v": self.adam.v, "losses": np.array(self.losses)}
-        metadata = {"settings": json.dumps(self.settings), "history": json.dumps(self.history)}
-        checkpoint.save_file(self.path, dict(self.model.parameters) | state, metadata)
-
-    def load(self) -> None:
-        """Go on from the checkpoint; CheckpointError where it was written with other settings."""
-        if self.path is None:
-            raise ValueError("expected a folder to resume from, got none")
-        tensors, metadata = checkpoint.load_file(self.path)
-        try:
-            saved, self.history = json.loads(metadata["settings"]), json.loads(metadata["history"])
-            moments = tensors.pop("adam.m"), tensors.pop("adam.v")
-            self.losses = tensors.pop("losses").tolist()
-        except KeyError as error:
-            raise CheckpointError(f"{self.path}: not a training checkpoint: no {error}") from error
-        other = [
-            f"{key} {saved.get(key)!r}, now {value!r}"
-            for key, value in self.settings.items()
-            if saved.get(key) != value
-        ]
-        if other:
-            raise CheckpointError(f"{self.path}: was written with other settings: {'; '.join(other)}")
-        self.model.parameters.load(tensors)
-        self.adam.m[...], self.adam.v[...] = moments
-        self.adam.t = self.step
-
-
-def _digest(*sides) -> str:
-    digest = hashlib.sha256()
-    for side in sides:
-        digest.update(side.starts.tobytes() + side.ids.tobytes())
-    return digest.hexdigest()
+            loss, gradients = loss_and_gradients(np.array([row, row]), run.generator(0))
+        except FloatingPointError:
+            return False
+        return bool(np.isfinite(loss) and np.isfinite(gradients.flat).all())

@@ -81,7 +81,6 @@ def test_batches_are_a_shuffled_partition(count, batch_size, epoch):
     everything = np.sort(np.concatenate(drawn))
     assert len(everything) >= count - (count % batch_size == 1) and (np.diff(everything) > 0).all()
     assert min(len(batch) for batch in drawn) > 1
-    assert len(drawn) == data.batches_per_epoch(count, batch_size)
     again = np.concatenate(list(data.batches(count, batch_size, 7, epoch)))
     assert (again == np.concatenate(drawn)).all()
 
@@ -144,10 +143,8 @@ def test_train_stops_at_a_loss_that_is_not_finite():
     """The error names the step and its pairs."""
     model = new_model()
     model.parameters["query.projection.bias"][0] = np.inf
-    with (
-        np.errstate(invalid="ignore"),
-        pytest.raises(FloatingPointError, match=r"step 0, pairs \[.*\]: the loss is nan"),
-    ):
+    message = r"step 0: the loss is nan; rows \[.*\]; the weights query.projection.bias are not finite"
+    with np.errstate(invalid="ignore"), pytest.raises(FloatingPointError, match=message):
         run(model)
     with pytest.raises(ValueError, match="at least 2 pairs"):
         train_dual_encoder(new_model(), PAIRS[:1], epochs=1)
