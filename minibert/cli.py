@@ -9,16 +9,14 @@ import argparse
 import os
 import signal
 import sys
-import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from minibert.cli_options import first_tokenizer, on_terminal, positive, whole
+from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, open_store, positive, whole
+from minibert.cli_search import add_commands as add_search_commands
 from minibert.cli_tokenizer import add_commands as add_tokenizer_commands
 from minibert.cli_translate import add_commands as add_translator_commands
-
-WIDTH = 100  # columns of a shown passage
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -128,45 +126,10 @@ def ingest(args) -> None:
     from minibert.retrieval.pipeline import ingest, read_documents
 
     documents = read_documents(args.paths)
-    with _open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
+    with open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
         added, replaced = ingest(store, documents, batch_size=args.batch_size, progress=on_terminal())
         of_them = f", {replaced} of them in place of earlier ones" if replaced else ""
         print(f"{added} documents added{of_them}, {len(store)} in {args.store}")
-
-
-def query(args) -> None:
-    """Answer questions from a store with its nearest passages."""
-    questions = ([" ".join(args.words)] if args.words else []) + args.question
-    if not questions:
-        args.refuse("expected a question")
-    names = ("where", "hybrid", "diversity", "candidates")
-    options = {name: getattr(args, name) for name in names}
-    with _open_store(args, create=False) as store:
-        found = store.search_batch(questions, args.k, args.exact, **options)
-        for question, hits in zip(questions, found, strict=True):
-            if len(questions) > 1:
-                print(f"\n{question}")
-            for rank, hit in enumerate(hits, start=1):
-                passage = " ".join(hit.text.split())
-                passage = passage if len(passage) <= 3 * WIDTH else passage[: 3 * WIDTH - 2] + " …"
-                print(f"{rank:2}  {hit.score:.4f}  {hit.source} [{hit.span[0]}:{hit.span[1]}]")
-                print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
-                for stage, note in hit.stages.items() if args.explain else ():
-                    print(f"    {stage}: {_told(note)}")
-            if not hits:
-                print("no hit")
-        if args.explain and found[0].matching is not None:
-            print(f"{found[0].matching} passages met the condition")
-        if args.explain:
-            print("milliseconds: " + _told(found[0].times))
-
-
-def _told(facts: dict) -> str:
-    """A dictionary of names and numbers in one line."""
-    told = {name: f"({_told(value)})" if isinstance(value, dict) else value for name, value in facts.items()}
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in told.items()
-    )
 
 
 def evaluate(args) -> None:
@@ -179,7 +142,7 @@ def evaluate(args) -> None:
     if args.beir is not None:
         return _evaluate_collection(args)
     pairs = read_pairs(args.pairs)
-    for name, value in evaluate_pairs(_load_encoder(args.model), pairs, args.k).items():
+    for name, value in evaluate_pairs(load_encoder(args.model), pairs, args.k).items():
         print(f"{name} {value:.4f}")
     print(f"questions {len(pairs)}")
 
@@ -190,7 +153,7 @@ def _evaluate_collection(args) -> None:
     from minibert.retrieval.trec import read_beir, without_self_hits, write_run
 
     collection = read_beir(args.beir)
-    runs = collection_runs(_load_encoder(args.model), collection, progress=on_terminal())
+    runs = collection_runs(load_encoder(args.model), collection, progress=on_terminal())
     runs = {name: without_self_hits(run) for name, run in runs.items()}  # as BEIR does
     means = {name: mean(measure(collection.judgements, run)) for name, run in runs.items()}
     print("measure".ljust(12) + "".join(name.rjust(9) for name in means))
@@ -202,33 +165,6 @@ def _evaluate_collection(args) -> None:
         args.runs.mkdir(parents=True, exist_ok=True)
     for name, run in runs.items() if args.runs else ():
         write_run(args.runs / f"{name}.run", run, tag=f"minibert-{name}")
-
-
-def _load_encoder(folder: Path):
-    """The sentence or dual encoder in a folder."""
-    from minibert.models.dual_encoder import DualEncoder
-    from minibert.models.sentence_encoder import SentenceEncoder
-
-    config = folder / "config.json"
-    ours = config.is_file() and '"model": "dual_encoder"' in config.read_text("utf-8", "replace")
-    dual = ours or not ((folder / "modules.json").is_file() or config.is_file())
-    return (DualEncoder if dual else SentenceEncoder).load(folder)
-
-
-def _open_store(args, create: bool, **options):
-    """The store of --store with the encoder of --model, or with the one it remembers."""
-    from minibert.retrieval.store import Store, StoreError
-
-    folder = args.model
-    if folder is None:
-        remembered = Store.facts(args.store).get("model")
-        if remembered is None:
-            raise StoreError(f"{args.store}: does not say where its encoder is: name it with --model")
-        folder = Path(remembered)
-    store = Store.open(args.store, _load_encoder(folder), create=create, **options)
-    if create:
-        store.remember(model=str(folder.resolve()))
-    return store
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -268,18 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--overlap", type=whole(0), default=0, help="tokens that a passage repeats of the one before")
     option("--batch-size", type=whole(1), default=512, help="documents committed together")
 
-    option = command("query", query)
-    option("words", nargs="*", default=[], metavar="WORD", help="the words of one question")
-    option("-q", "--question", action="append", default=[], metavar="TEXT", help="a question; repeat it for several")
-    option("--store", type=Path, required=True, help="folder of the store")
-    option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("-k", type=whole(1), default=10, help="hits a question")
-    option("--exact", action="store_true", help="scan every vector in place of HNSW")
-    option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
-    option("--where", type=_json, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
-    option("--diversity", type=float, default=0.0, help="0 to 1: how much a hit loses by repeating those before it")
-    option("--candidates", type=whole(1), help="passages that a stage hands to the next; by default 100, or k")
-    option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
+    add_search_commands(command)
 
     option = command("eval", evaluate)
     option("pairs", nargs="?", metavar="PAIRS", help=".tsv or .jsonl file of questions and answers")
@@ -313,16 +238,6 @@ def _add_train(option) -> None:
     option("--clip", type=positive, default=1.0, help="largest norm of a gradient")
     option("--seed", type=whole(0), default=0, help="of weights, order and dropout")
     option("--checkpoint-every", type=whole(0), default=200, help="steps between checkpoints; 0: only the last")
-
-
-def _json(text: str):
-    """An option's type: JSON."""
-    import json
-
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"expected JSON: {error}") from error
 
 
 def _message(error: Exception) -> str:

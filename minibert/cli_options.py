@@ -1,4 +1,4 @@
-"""What the commands in several files share: types of options, the tokenizer that a training begins with."""
+"""What the commands in several files share: types of options, encoders and stores opened, a training's tokenizer."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def positive(text: str) -> float:
     return number
 
 
+def json_value(text: str):
+    """An option's type: JSON."""
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"expected JSON: {error}") from error
+
+
 def on_terminal() -> bool:
     """Whether someone watches the progress."""
     return sys.stderr.isatty()
@@ -50,3 +60,30 @@ def first_tokenizer(folder: Path, train: Callable, pairs, vocab_size: int, resum
     tokenizer = train(texts, vocab_size=vocab_size, progress=on_terminal())
     save_folder(folder, {"tokenizer.json": tokenizer.to_json().encode(), "began.txt": began.encode()})
     return tokenizer
+
+
+def load_encoder(folder: Path):
+    """The sentence or dual encoder in a folder."""
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.models.sentence_encoder import SentenceEncoder
+
+    config = folder / "config.json"
+    ours = config.is_file() and '"model": "dual_encoder"' in config.read_text("utf-8", "replace")
+    dual = ours or not ((folder / "modules.json").is_file() or config.is_file())
+    return (DualEncoder if dual else SentenceEncoder).load(folder)
+
+
+def open_store(args, create: bool, **options):
+    """The store of --store with the encoder of --model, or with the one it remembers."""
+    from minibert.retrieval.store import Store, StoreError
+
+    folder = args.model
+    if folder is None:
+        remembered = Store.facts(args.store).get("model")
+        if remembered is None:
+            raise StoreError(f"{args.store}: does not say where its encoder is: name it with --model")
+        folder = Path(remembered)
+    store = Store.open(args.store, load_encoder(folder), create=create, **options)
+    if create:
+        store.remember(model=str(folder.resolve()))
+    return store

@@ -94,6 +94,27 @@ def test_cli_query_answers_from_another_process_and_folder(home, tmp_path):
     assert exact.stdout == done.stdout
 
 
+def test_ask_prints_the_answer_and_the_cited_words(home):
+    """The quoted sentence, its number, and where it stands; the options of the search hold."""
+    done = main("ask", "what does the fox see", "--store", "store", "--hybrid", "--where", '{"source": null}', cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "the fox sees the hen [1]\n\n[1] j1 [0:20]\n    the fox sees the hen\n"
+    done = main("ask", "the fox", "--store", "store", "--where", '{"source": "none"}', cwd=home)
+    assert (done.returncode, done.stdout) == (0, "no passage was found\n")
+
+
+def test_ask_a_chat_model_says_what_is_missing_or_wrong(home, monkeypatch):
+    """No address, nothing that listens there, a budget without room; the key is never printed."""
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    (home / "key").write_text("sk-secret\n")
+    command = ("ask", "the fox", "--store", "store", "--chat", "tiny")
+    assert fails(main(*command, cwd=home), "OPENAI_BASE_URL is not set")
+    done = main(*command, "--url", "http://127.0.0.1:9/v1", "--key-file", "key", "--timeout", 2, cwd=home)
+    assert fails(done, "http://127.0.0.1:9/v1", "refused") and "secret" not in done.stderr
+    assert fails(main("ask", "the fox", "--store", "store", "--budget", 9, cwd=home), "expected a budget of at least")
+    assert main("ask", "the fox", "--store", "store", "--url", "http://127.0.0.1:9", cwd=home).returncode == 2
+
+
 def test_query_by_words_too_under_a_condition_explained(home):
     """--hybrid finds by words, --where leaves out, --explain says what each stage gave and how long it took."""
     source = '{"source": "texts/owl.md"}'

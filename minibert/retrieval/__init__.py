@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minibert.retrieval.bm25 import BM25 as BM25
+    from minibert.retrieval.chat import ChatEndpoint as ChatEndpoint
     from minibert.retrieval.chunk import Chunk as Chunk
     from minibert.retrieval.chunk import chunk_text as chunk_text
+    from minibert.retrieval.extractive import BestSentence as BestSentence
     from minibert.retrieval.pipeline import ingest as ingest
     from minibert.retrieval.pipeline import read_documents as read_documents
+    from minibert.retrieval.rag import Answer as Answer
+    from minibert.retrieval.rag import Citation as Citation
     from minibert.retrieval.store import Encoder as Encoder
     from minibert.retrieval.store import Hit as Hit
     from minibert.retrieval.store import Hits as Hits
@@ -17,8 +21,12 @@ if TYPE_CHECKING:
     from minibert.retrieval.store import StoreError as StoreError
 
 _HOMES = {
+    "Answer": "rag",
+    "BestSentence": "extractive",
     "BM25": "bm25",
+    "ChatEndpoint": "chat",
     "Chunk": "chunk",
+    "Citation": "rag",
     "chunk_text": "chunk",
     "ingest": "pipeline",
     "read_documents": "pipeline",

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from minibert.retrieval.documents import Passages, check_documents, find_unknown
 from minibert.retrieval.index import Following, FollowingVectors, FollowingWords
 from minibert.retrieval.schema import StoreError, transaction
 from minibert.retrieval.search import Clock, Plan, Ranking, Reranker
+
+if TYPE_CHECKING:
+    from minibert.retrieval.rag import Answer
 
 FILE = "store.sqlite"
 INDEX, WORDS = "index.ann", "index.bm25"
@@ -246,6 +249,12 @@ class Store:
         for hits in found:
             hits.times, hits.matching = clock.times, None if allow is None else len(allow)
         return found
+
+    def ask(self, question: str, generator=None, **options: Any) -> Answer:
+        """An answer from the store's passages, with citations that resolve to them; see `rag.ask` for the options."""
+        from minibert.retrieval import rag
+
+        return rag.ask(self, question, generator, **options)
 
     def _check_questions(self, queries: Sequence[str], hybrid: bool) -> list[int]:
         """Places of the questions that the encoder knows a word of; all others are refused, or left to the words."""

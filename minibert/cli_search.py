@@ -1,0 +1,121 @@
+"""The commands that search a store: query, ask."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from minibert.cli_options import json_value, open_store, whole
+
+WIDTH = 100  # columns of a shown passage
+SEARCH = ("exact", "where", "hybrid", "diversity", "candidates")  # options of Store.search_batch
+
+
+def add_commands(command) -> None:
+    """Add them to the command line; `command(name, run)` gives what adds an option."""
+    option = command("query", query)
+    option("words", nargs="*", default=[], metavar="WORD", help="the words of one question")
+    option("-q", "--question", action="append", default=[], metavar="TEXT", help="a question; repeat it for several")
+    option("-k", type=whole(1), default=10, help="hits a question")
+    _add_search(option)
+    option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
+
+    option = command("ask", ask)
+    option("words", nargs="+", metavar="WORD", help="the words of the question")
+    option("-k", type=whole(1), default=5, help="passages that the answer may rest on")
+    _add_search(option)
+    _add_generator(option)
+
+
+def _add_search(option) -> None:
+    option("--store", type=Path, required=True, help="folder of the store")
+    option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
+    option("--exact", action="store_true", help="scan every vector in place of HNSW")
+    option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
+    option("--where", type=json_value, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
+    option("--diversity", type=float, default=0.0, help="0 to 1: how much a hit loses by repeating those before it")
+    option("--candidates", type=whole(1), help="passages that a stage hands to the next; by default 100, or k")
+
+
+def _add_generator(option) -> None:
+    option("--budget", type=whole(1), default=2048, help="tokens of the prompt, counted by the encoder's tokenizer")
+    option("--chat", nargs="?", const="", metavar="MODEL", help="let a chat model answer; by default $OPENAI_MODEL")
+    option("--url", help="its OpenAI-compatible address, as http://127.0.0.1:8080/v1; by default $OPENAI_BASE_URL")
+    option("--key-file", type=Path, metavar="FILE", help="holds its key; by default $OPENAI_API_KEY")
+    option("--timeout", type=whole(1), default=60, help="seconds that a try to reach it may take")
+
+
+def query(args) -> None:
+    """Answer questions from a store with its nearest passages."""
+    questions = ([" ".join(args.words)] if args.words else []) + args.question
+    if not questions:
+        args.refuse("expected a question")
+    with open_store(args, create=False) as store:
+        found = store.search_batch(questions, args.k, **_search_options(args))
+        for question, hits in zip(questions, found, strict=True):
+            if len(questions) > 1:
+                print(f"\n{question}")
+            for rank, hit in enumerate(hits, start=1):
+                print(f"{rank:2}  {hit.score:.4f}  {_place(hit, hit.span)}")
+                _print_passage(hit.text)
+                for stage, note in hit.stages.items() if args.explain else ():
+                    print(f"    {stage}: {_told(note)}")
+            if not hits:
+                print("no hit")
+        if args.explain and found[0].matching is not None:
+            print(f"{found[0].matching} passages met the condition")
+        if args.explain:
+            print("milliseconds: " + _told(found[0].times))
+
+
+def ask(args) -> None:
+    """Answer a question from a store's passages, and show those that the answer cites."""
+    generator = make_generator(args)
+    with open_store(args, create=False) as store:
+        options = {"k": args.k, "budget": args.budget, **_search_options(args)}
+        answer = store.ask(" ".join(args.words), generator, **options)
+    print(answer.text or "no passage was found")
+    for citation in answer.citations:
+        print(f"\n[{citation.number}] {_place(citation.hit, citation.span)}")
+        _print_passage(citation.text)
+    if answer.unknown:
+        print(f"\ncited, but no source has the number: {', '.join(map(str, answer.unknown))}")
+    if not answer.complete:
+        print("\nthe model was stopped at its limit: the answer is cut off")
+    if answer.left_out:
+        print(f"\n{len(answer.left_out)} of {args.k} passages did not fit into {args.budget} tokens")
+
+
+def make_generator(args):
+    """The generator that the options ask for; None: the default one."""
+    if args.chat is None:
+        if args.url or args.key_file:
+            args.refuse("--url and --key-file go with --chat")
+        return None
+    from minibert.data import read_text
+    from minibert.retrieval.chat import ChatEndpoint
+
+    key = read_text(args.key_file).strip() if args.key_file else None
+    return ChatEndpoint.from_environment(args.url, args.chat, key, timeout=args.timeout)
+
+
+def _search_options(args) -> dict:
+    return {name: getattr(args, name) for name in SEARCH}
+
+
+def _place(hit, span) -> str:
+    return f"{hit.source} [{span[0]}:{span[1]}]"
+
+
+def _print_passage(text: str) -> None:
+    passage = " ".join(text.split())
+    passage = passage if len(passage) <= 3 * WIDTH else passage[: 3 * WIDTH - 2] + " …"
+    print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
+
+
+def _told(facts: dict) -> str:
+    """A dictionary of names and numbers in one line."""
+    told = {name: f"({_told(value)})" if isinstance(value, dict) else value for name, value in facts.items()}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in told.items()
+    )
