@@ -13,8 +13,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, open_store, positive, whole
+from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, positive, whole
 from minibert.cli_search import add_commands as add_search_commands
+from minibert.cli_store import add_commands as add_store_commands
 from minibert.cli_tokenizer import add_commands as add_tokenizer_commands
 from minibert.cli_translate import add_commands as add_translator_commands
 
@@ -121,17 +122,6 @@ def embed(args) -> None:
     print(f"{len(vectors)} vectors of {vectors.shape[1]} numbers in {args.out}")
 
 
-def ingest(args) -> None:
-    """Chunk, embed and store text files, Markdown and JSON lines."""
-    from minibert.retrieval.pipeline import ingest, read_documents
-
-    documents = read_documents(args.paths)
-    with open_store(args, create=True, chunk_size=args.chunk_size, overlap=args.overlap) as store:
-        added, replaced = ingest(store, documents, batch_size=args.batch_size, progress=on_terminal())
-        of_them = f", {replaced} of them in place of earlier ones" if replaced else ""
-        print(f"{added} documents added{of_them}, {len(store)} in {args.store}")
-
-
 def evaluate(args) -> None:
     """Rank all answers for every question (MRR, recall), or a BEIR collection (nDCG, MAP, recall, P, MRR)."""
     from minibert.data import read_pairs
@@ -196,14 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--dim", type=whole(1), help="keep only the first numbers of each vector")
     option("--on-truncate", choices=("warn", "silent", "raise", "window"), default="warn", help="for texts too long")
 
-    option = command("ingest", ingest)
-    option("paths", nargs="+", type=Path, metavar="PATH", help=".txt, .md and .jsonl files, or folders of them")
-    option("--store", type=Path, required=True, help="folder of the store; made when it is not there")
-    option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option("--chunk-size", type=whole(1), help="tokens in a passage; by default what the encoder reads at once")
-    option("--overlap", type=whole(0), default=0, help="tokens that a passage repeats of the one before")
-    option("--batch-size", type=whole(1), default=512, help="documents committed together")
-
+    add_store_commands(command)
     add_search_commands(command)
 
     option = command("eval", evaluate)

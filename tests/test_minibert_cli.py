@@ -181,9 +181,11 @@ def test_cli_is_quiet_when_its_reader_goes_away(home):
 
 
 def test_cli_ingest_says_what_it_replaced(home, tmp_path):
-    """The same texts again replace those before; upper-case suffixes count; a file named twice is one."""
+    """What is there already stays; chunked otherwise it is replaced; a file named twice is one."""
     store = copy(home / "store", tmp_path / "store")
     done = main("ingest", "texts", "texts/owl.md", "--store", store, "--batch-size", 4, cwd=home)
+    assert done.stdout == f"0 documents added, 9 were there already, 9 in {store}\n"
+    done = main("ingest", "texts", "--store", store, "--chunk", "structure", cwd=home)
     assert done.stdout == f"9 documents added, 9 of them in place of earlier ones, 9 in {store}\n"
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "A.TXT").write_text("upper case")

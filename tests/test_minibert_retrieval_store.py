@@ -21,6 +21,7 @@ from helpers import ROOT, HashEncoder, run_python, tiny_tokenizer
 from minibert.models.dual_encoder import DualEncoder
 from minibert.retrieval import Encoder, Store, StoreError, ingest, schema
 from minibert.retrieval.index import FollowingVectors
+from minibert.retrieval.vectors import Codec
 
 ENCODER = HashEncoder()
 WORDS = [f"word{i}" for i in range(200)]
@@ -238,6 +239,37 @@ def test_store_refuses_another_encoder(filled):
         Store.open(filled, HashEncoder(dim=12))
 
 
+def test_store_says_in_what_encoders_differ(tmp_path):
+    """Where an encoder names its parts, the error names those that are others'."""
+
+    def encoder(fingerprint, **parts):
+        made = HashEncoder()
+        made.fingerprint, made.parts = fingerprint, parts
+        return made
+
+    Store.open(tmp_path, encoder("one", weights="w", tokenizer="t", prompts="p", pooling="m")).close()
+    with pytest.raises(StoreError, match="What differs: tokenizer, prompts$"):
+        Store.open(tmp_path, encoder("two", weights="w", tokenizer="u", prompts="q", pooling="m"))
+
+
+def test_store_keeps_int8_vectors(tmp_path):
+    """A quarter of the bytes, every number within half a step, HNSW's hits are exact search's; no second precision."""
+    with Store.open(tmp_path, ENCODER, precision="int8") as store:
+        store.add(documents(40))
+    db = sqlite3.connect(tmp_path / "store.sqlite")
+    blobs = [blob for (blob,) in db.execute("SELECT vector FROM vectors ORDER BY chunk")]
+    db.close()
+    assert {len(blob) for blob in blobs} == {Codec(ENCODER.dim, "int8").size} == {4 + ENCODER.dim}
+    vectors = ENCODER.encode_document([d["text"] for d in documents(40)])
+    steps = np.abs(vectors).max(axis=1, keepdims=True) / 127
+    assert (np.abs(Codec(ENCODER.dim, "int8").unpack(blobs) - vectors) <= steps / 2 * (1 + 1e-6)).all()
+    assert answers(tmp_path) == answers(tmp_path, exact=True, diversity=0.1) == [d["id"] for d in documents(40)]
+    with pytest.raises(StoreError, match="its vectors are int8, not float32"):
+        Store.open(tmp_path, ENCODER, precision="float32")
+    with pytest.raises(ValueError, match="precision: expected one of"):
+        Store.open(tmp_path, ENCODER, precision="int4")
+
+
 @pytest.mark.parametrize("options", [{"chunk_size": 0}, {"chunk_size": 4, "overlap": 4}, {"overlap": -1}])
 def test_store_refuses_impossible_chunking(tmp_path, options):
     """Sizes that cannot be are refused before anything is made."""
@@ -262,7 +294,7 @@ def test_store_refuses_what_is_no_store(tmp_path):
     with db:
         db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
     db.close()
-    with pytest.raises(StoreError, match="expected format 1, got 99"):
+    with pytest.raises(StoreError, match="expected format 2, got 99"):
         Store.open(tmp_path / "newer", ENCODER)
 
 
@@ -346,9 +378,9 @@ def test_store_catches_up_an_index_that_is_behind(copy):
 def test_store_index_stays_small_under_replacement(copy):
     """Replacing every document ten times leaves an index no larger than twice that of a fresh store."""
     size = (copy / "index.ann").stat().st_size
-    for _ in range(10):
+    for seed in range(9, -1, -1):
         with Store.open(copy, ENCODER) as store:
-            store.add(documents(40))
+            assert store.add(documents(40, seed)) == 40
     assert (copy / "index.ann").stat().st_size < 2.2 * size
     assert answers(copy) == [d["id"] for d in documents(40)]
 
@@ -408,7 +440,7 @@ def test_store_blocks_no_writer_while_it_embeds_or_builds(copy, monkeypatch):
 
     monkeypatch.setattr(FollowingVectors, "load", slow_load)
     with Store.open(copy, Slow()) as store, pytest.warns(UserWarning, match="built anew"):
-        store.add(documents(3))
+        store.add(documents(3, seed=5))
     assert wrote == ["while building", "while embedding"]
     assert Store.facts(copy).keys() >= set(wrote)
 
@@ -445,11 +477,81 @@ def test_store_refuses_an_id_given_twice_in_a_call(copy):
 
 
 def test_ingest_counts_what_it_replaced(tmp_path):
-    """An id of an earlier batch, or of an earlier ingest, is replaced and counted."""
+    """An id of an earlier batch, or of an earlier ingest, is replaced and counted; what is there already is counted."""
     with Store.open(tmp_path, ENCODER) as store:
-        assert ingest(store, documents(5), batch_size=2) == (5, 0)
-        assert ingest(store, [*documents(7), {"id": "d6", "text": "the last word"}], batch_size=7) == (8, 6)
+        assert ingest(store, documents(5), batch_size=2) == (5, 0, 0)
+        assert ingest(store, [*documents(7), {"id": "d6", "text": "the last word"}], batch_size=7) == (3, 1, 5)
         assert len(store) == 7 and store.search("the last word", k=1)[0].id == "d6"
+
+
+def test_ingest_goes_on_where_it_was(tmp_path):
+    """What was committed is not embedded again, unless its text, title, metadata, format or the chunking changed."""
+    embedded = []
+
+    class Recording(HashEncoder):
+        def encode_document(self, texts, **options):
+            embedded.extend(texts)
+            return super().encode_document(texts)
+
+    def stopped():
+        yield from given[:5]
+        raise KeyboardInterrupt
+
+    given = [{**d, "title": "t", "metadata": {"a": 1}} for d in documents(6)]
+    with Store.open(tmp_path, Recording()) as store:
+        with pytest.raises(KeyboardInterrupt):
+            ingest(store, stopped(), batch_size=2)
+        assert len(store) == 4 and ingest(store, given, batch_size=2) == (2, 0, 4)
+        assert [text.split()[1] for text in embedded] == ["d0", "d1", "d2", "d3", "d4", "d5"]
+        changes = [{"text": "new"}, {"title": "u"}, {"metadata": {"a": 2}}, {"format": "rst"}, {}, {}]
+        changed = [{**d, **change} for d, change in zip(given, changes, strict=True)]
+        assert ingest(store, changed) == (4, 4, 2)
+    with Store.open(tmp_path, Recording(), chunk="structure") as store:
+        assert ingest(store, changed) == (6, 6, 0) and len(store) == 6
+
+
+@pytest.mark.parametrize("chunk", ["sentences", "tokens", "structure"])
+def test_store_hit_is_the_span_of_the_text_in_every_mode(tmp_path, chunk):
+    """text[span] is the hit's text; headings are its context and are found, but are not in it."""
+    text = "# Farm\n\nCows give milk. Hens lay eggs daily.\n\n## Barn\n\nOwls live there, and mice.\n"
+    with Store.open(tmp_path, ENCODER, chunk=chunk, chunk_size=5) as store:
+        store.add([{"id": "a", "text": text, "format": "markdown"}])
+        hits = store.search("Barn", k=9, hybrid=True)
+    assert all(text[slice(*hit.span)] == hit.text for hit in hits)
+    cut = [(hit.context, hit.text) for hit in sorted(hits, key=lambda hit: hit.span)]
+    assert (
+        cut
+        == {
+            "sentences": [
+                ("", "# Farm\n\nCows give milk."),
+                ("", "Hens lay eggs daily."),
+                ("", "## Barn"),
+                ("", "Owls live there, and mice."),
+            ],
+            "tokens": [
+                ("", "# Farm\n\nCows give milk."),
+                ("", "Hens lay eggs daily.\n\n##"),
+                ("", "Barn\n\nOwls live there, and"),
+                ("", "mice."),
+            ],
+            "structure": [
+                ("Farm", "Cows give milk."),
+                ("Farm", "Hens lay eggs daily."),
+                ("Farm > Barn", "Owls live there,"),
+                ("Farm > Barn", "and mice."),
+            ],
+        }[chunk]
+    )
+    if chunk == "structure":
+        assert hits[0].context == "Farm > Barn" and "sparse" in hits[0].stages
+
+
+def test_store_names_the_document_whose_structure_cannot_be_read(tmp_path):
+    """Python source with a fault: document and line, and nothing is stored."""
+    with Store.open(tmp_path, ENCODER, chunk="structure") as store:
+        with pytest.raises(ValueError, match="document 'b.py', line 2: not Python"):
+            store.add([{"id": "a", "text": "x"}, {"id": "b.py", "text": "x = 1\ny = (", "format": "python"}])
+        assert len(store) == 0
 
 
 @pytest.mark.parametrize("with_tokenizer", [False, True])

@@ -33,6 +33,13 @@ class SavedModel:
         digest.update(self.parameters.flat.tobytes())
         return digest.hexdigest()
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the fingerprint covers, piece by piece, to tell what differs: weights, tokenizer, and every setting."""
+        pieces = {"weights": self.parameters.flat.tobytes(), "tokenizer": self.tokenizer.to_json().encode()}
+        settings = {name: json.dumps(value) for name, value in asdict(self.config).items()}
+        return {**{name: hashlib.sha256(piece).hexdigest() for name, piece in pieces.items()}, **settings}
+
     def save(self, folder) -> None:
         """Write model.safetensors, which holds all, and copies of config.json and tokenizer.json for other readers.
 

@@ -2,8 +2,9 @@
 
     text[chunk.start : chunk.end] == chunk.text, always
 
-Whole sentences are packed greedily into a budget; a sentence over the budget is cut at its words, a word over the
-budget in halves. The budget counts whatever `count` counts: words, characters, or an encoder's tokens.
+Whole sentences, or words, are packed greedily into a budget; a sentence over it is cut at its words, a word over it in
+halves. The budget counts whatever `count` counts: words, characters, or an encoder's tokens. By structure, each section
+is packed apart (structure.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from minibert.retrieval.structure import sections
 
 Count = Callable[[list[str]], Sequence[int]]
 Span = tuple[int, int]
@@ -23,11 +26,12 @@ WORD = re.compile(r"\S+")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A passage and its place in the document, in characters."""
+    """A passage and its place in the document, in characters; context: the headings that it stands under."""
 
     text: str
     start: int
     end: int
+    context: str = ""
 
 
 def count_words(texts: list[str]) -> list[int]:
@@ -58,8 +62,28 @@ def split_sentences(text: str) -> list[Span]:
     return [(start, end) for start, end in spans if start < end]
 
 
-def chunk_text(text: str, size: int = 100, overlap: int = 0, count: Count = count_words) -> list[Chunk]:
-    """Pack sentences into chunks of at most `size`, each repeating up to `overlap` of the one before.
+def split_words(text: str) -> list[Span]:
+    """Spans of what stands between white space."""
+    return _words(text, 0, len(text))
+
+
+def chunk_structure(text: str, format: str, cut: Callable[[str, str], list[Chunk]]) -> list[Chunk]:
+    """The chunks that cut(section's text, its context) makes of each section of a document; see structure.py."""
+    return [
+        Chunk(chunk.text, start + chunk.start, start + chunk.end, context)
+        for start, end, context in sections(text, format)
+        for chunk in cut(text[start:end], context)
+    ]
+
+
+def chunk_text(
+    text: str,
+    size: int = 100,
+    overlap: int = 0,
+    count: Count = count_words,
+    split: Callable[[str], list[Span]] = split_sentences,
+) -> list[Chunk]:
+    """Pack what `split` gives into chunks of at most `size`, each repeating up to `overlap` of the one before.
 
     Units    size and overlap in what `count` counts, where a text counts for no more than its parts together
     Raises   ValueError: size < 1, or overlap not in [0, size)
@@ -67,7 +91,7 @@ def chunk_text(text: str, size: int = 100, overlap: int = 0, count: Count = coun
     """
     if size < 1 or not 0 <= overlap < size:
         raise ValueError(f"expected size ≥ 1 and 0 ≤ overlap < size, got size {size} and overlap {overlap}")
-    sentences = split_sentences(text)
+    sentences = split(text)
     pieces = _within(text, sentences, size, count)
     gaps = _gaps(text, pieces, {start for start, _ in sentences}, size, count)
     bodies = count([text[start:end] for start, end in pieces])

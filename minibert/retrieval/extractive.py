@@ -15,8 +15,8 @@ import numpy as np
 
 from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.chunk import Span, split_sentences
-from minibert.retrieval.documents import find_unknown
 from minibert.retrieval.fusion import reciprocal_rank
+from minibert.retrieval.passages import find_unknown
 from minibert.retrieval.rag import Draft, Prompt
 
 

@@ -17,6 +17,7 @@ import ann
 from minibert.checkpoint import CheckpointError
 from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.schema import StoreError
+from minibert.retrieval.vectors import Codec
 
 ADD_AT_ONCE = 8192  # rows read from SQLite into one call of index.add
 TOKEN = "generation"  # in the index file's metadata
@@ -88,38 +89,35 @@ class FollowingVectors(Following):
 
     rows = "vectors"
 
-    def __init__(self, index: ann.HNSW | ann.Exact, dim: int | None = None, metric: str | None = None):
+    def __init__(self, index: ann.HNSW | ann.Exact, codec: Codec, metric: str):
         super().__init__(index)
-        self._wanted = dim or index.dim, metric or index.metric
+        self._codec, self._metric = codec, metric
 
     @classmethod
-    def load(cls, path: Path, db: sqlite3.Connection, dim: int, metric: str) -> Following:
+    def load(cls, path: Path, db: sqlite3.Connection, codec: Codec, metric: str) -> Following:
         """The index of `path`, caught up; built anew where it is missing or another's, with one warning that says so.
 
         Raises   StoreError: a damaged file. It could be built anew as well, but a disk that loses bytes is worth a stop
         """
-        fresh = cls(ann.HNSW(dim, metric=metric))
+        fresh = cls(ann.HNSW(codec.dim, metric=metric, quantize="int8"), codec, metric)
         try:
-            found = cls(ann.load(path), dim, metric) if path.exists() else fresh
+            found = cls(ann.load(path, mmap=True), codec, metric) if path.exists() else fresh
         except (OSError, ann.CorruptIndexError) as error:
             raise _damaged(path, error) from error
         return found._caught_up(path, db, fresh)
 
     def _why_foreign(self, db: sqlite3.Connection) -> str:
-        if (self.index.dim, self.index.metric) != self._wanted:
-            dim, metric = self._wanted
+        dim, metric = self._codec.dim, self._metric
+        if (self.index.dim, self.index.metric) != (dim, metric):
             return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"
         return super()._why_foreign(db)
 
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> np.ndarray:
-        wanted = set(ids.tolist())
-        sql = "SELECT chunk, vector FROM vectors WHERE chunk BETWEEN ? AND ? ORDER BY chunk"
-        blobs = [blob for chunk, blob in db.execute(sql, (int(ids[0]), int(ids[-1]))) if chunk in wanted]
-        return np.frombuffer(b"".join(blobs), "<f4").reshape(len(ids), self.index.dim)
+        return self._codec.read(db, ids.tolist())
 
 
 class FollowingWords(Following):
-    """A BM25 index of the passages' words, their document's title among them."""
+    """A BM25 index of the passages' words, those of their title and headings among them."""
 
     rows = "passages"
 
@@ -138,7 +136,8 @@ class FollowingWords(Following):
 
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> list[str]:
         sql = (
-            "SELECT chunks.number, ifnull(title || char(10), '') || substr(text, start + 1, end - start) FROM chunks "
+            "SELECT chunks.number, ifnull(title || char(10), '') || context || char(10) || "
+            "substr(text, start + 1, end - start) FROM chunks "
             "JOIN documents ON documents.number = document WHERE chunks.number BETWEEN ? AND ? ORDER BY chunks.number"
         )
         wanted = set(ids.tolist())

@@ -1,9 +1,9 @@
 """The tables of a store, and connections to them.
 
-    meta         format, encoder fingerprint, dim, metric, and what the user wants remembered
-    documents    what was given: id, title, text, metadata (JSON)
-    chunks       spans of the documents' texts: the text itself stands once, in documents
-    vectors      float32, little-endian, one a chunk
+    meta         format, encoder fingerprint, dim, metric, precision, and what the user wants remembered
+    documents    what was given: id, title, text, metadata (JSON), format; its digest, and how it was cut
+    chunks       spans of the documents' texts: the text itself stands once, in documents; the headings above
+    vectors      one a chunk, see vectors.py
     generations  one row a commit; its token marks this history, whatever folder it is copied to
 
 A chunk's number is never given twice (AUTOINCREMENT) and its vector never changes. Hence an index built from an
@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FORMAT = "1"
+FORMAT = "2"
 BUSY_SECONDS = 5.0  # how long to wait for another writer
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, text TEXT NOT NULL, metadata TEXT NOT NULL);
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT, text TEXT NOT NULL, metadata TEXT NOT NULL,
+    format TEXT NOT NULL, digest BLOB NOT NULL, cut TEXT NOT NULL);
 CREATE TABLE chunks (
     number INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
-    start INTEGER NOT NULL, end INTEGER NOT NULL);
+    start INTEGER NOT NULL, end INTEGER NOT NULL, context TEXT NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document);
 CREATE TABLE vectors (chunk INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE, vector BLOB NOT NULL);
 CREATE TABLE generations (number INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL);

@@ -10,7 +10,6 @@ passage, which rank and score it gave and why, so that a hit explains itself.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,15 +160,12 @@ def rerank(ranking: Ranking, question: str, model: Reranker, texts: Callable[[Se
     return out
 
 
-def diversify(ranking: Ranking, db: sqlite3.Connection, dim: int, plan: Plan) -> Ranking:
+def diversify(ranking: Ranking, vectors: Callable[[list[int]], np.ndarray], plan: Plan) -> Ranking:
     """The k passages of maximal marginal relevance, which is the ranking's score brought to [0, 1]."""
     if not len(ranking.numbers):
         return ranking
-    sql = "SELECT chunk, vector FROM vectors WHERE chunk IN (SELECT value FROM json_each(?))"
-    blobs = dict(db.execute(sql, (json.dumps(ranking.numbers.tolist()),)))
-    vectors = np.frombuffer(b"".join(blobs[number] for number in ranking.numbers.tolist()), "<f4").reshape(-1, dim)
     relevance = min_max(ranking.scores)
-    places, penalties = mmr(relevance, vectors, plan.k, plan.diversity)
+    places, penalties = mmr(relevance, vectors(ranking.numbers.tolist()), plan.k, plan.diversity)
     out = Ranking(ranking.numbers[places], ranking.scores[places], ranking.notes)
     out.note("diversity", relevance=relevance[places].tolist(), penalty=penalties.tolist())
     return out

@@ -16,6 +16,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -25,10 +26,12 @@ import numpy as np
 import ann
 from minibert.retrieval import schema, search
 from minibert.retrieval.chunk import Chunk
-from minibert.retrieval.documents import Passages, check_documents, find_unknown, passages_for
+from minibert.retrieval.documents import check_documents, digest
 from minibert.retrieval.index import Following, FollowingVectors, FollowingWords
+from minibert.retrieval.passages import Cutter, find_unknown
 from minibert.retrieval.schema import StoreError, transaction
 from minibert.retrieval.search import Clock, Plan, Ranking, Reranker
+from minibert.retrieval.vectors import Codec
 
 if TYPE_CHECKING:
     from minibert.retrieval.rag import Answer
@@ -58,7 +61,8 @@ class Encoder(Protocol):
 class Hit:
     """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better.
 
-    source is what to cite: the metadata's "source", else the title, else the id. stages says how the hit was found, one
+    source is what to cite: the metadata's "source", else the title, else the id. context: the headings that it stands
+    under, where the store cuts by structure. stages says how the hit was found, one
     entry a stage of the search that gave it a rank (from 1):
 
         dense      score: the encoder's similarity; exact: all vectors were scanned
@@ -74,6 +78,7 @@ class Hit:
     source: str
     span: tuple[int, int]
     stages: dict[str, dict[str, Any]]
+    context: str = ""
 
 
 class Hits(list):
@@ -93,7 +98,7 @@ class Store:
     Raises   StoreError: the files cannot be read or written, another process is writing, or another encoder wrote them
     """
 
-    def __init__(self, path: Path, encoder: Encoder, db: sqlite3.Connection, passages: Passages):
+    def __init__(self, path: Path, encoder: Encoder, db: sqlite3.Connection, cutter: Cutter, codec: Codec):
         self.path = path
         self.encoder = encoder
         self._db = db
@@ -102,19 +107,31 @@ class Store:
         self._exact: Following | None = None
         self._words: Following | None = None
         self.replaced = 0
-        self._passages = passages
+        self._cutter, self._codec = cutter, codec
 
     @classmethod
     def open(
-        cls, path, encoder: Encoder, *, create: bool = True, chunk_size: int | None = None, overlap: int = 0
+        cls,
+        path,
+        encoder: Encoder,
+        *,
+        create: bool = True,
+        chunk: str = "sentences",
+        chunk_size: int | None = None,
+        overlap: int = 0,
+        precision: str | None = None,
     ) -> Store:
         """Open the store in folder `path`, or make it.
 
-        chunk_size and overlap are counted in tokens where the encoder names its `tokenizer` and `config.max_length`,
-        else in words; by default a chunk is what the encoder can read at once, else 100 words.
+        chunk        what passages are packed from: "sentences", "tokens" (whole words, wherever sentences end), or
+                     "structure": the sentences under each heading, or the docstrings, as a document's `format` says
+        chunk_size   and overlap: in tokens where the encoder names its `tokenizer` and `config.max_length`, else in
+                     words; by default a chunk is what the encoder can read at once, else 100 words
+        precision    of a new store's vectors: "float32", or "int8" for a quarter of the bytes, see vectors.py
         """
         path = Path(path)
-        passages = passages_for(encoder, chunk_size, overlap)
+        cutter = Cutter(encoder, chunk, chunk_size, overlap)
+        Codec(encoder.dim, precision or "float32")
         if not create and not (path / FILE).is_file():
             raise StoreError(f"{path}: no store there")
         try:
@@ -123,11 +140,11 @@ class Store:
             raise StoreError(f"{path}: cannot make the store's folder: {error.strerror}") from error
         db = _connect(path / FILE)
         try:
-            _create_or_check(db, path / FILE, encoder)
+            stored = _create_or_check(db, path / FILE, encoder, precision)
         except BaseException:
             db.close()
             raise
-        return cls(path, encoder, db, passages)
+        return cls(path, encoder, db, cutter, Codec(encoder.dim, stored))
 
     @staticmethod
     def facts(path) -> dict[str, str]:
@@ -143,16 +160,17 @@ class Store:
 
         Raises   ValueError: a name that the store itself uses
         """
-        if taken := {"format", "encoder", "dim", "metric"} & facts.keys():
+        if taken := {"format", "encoder", "dim", "metric", "precision", "parts"} & facts.keys():
             raise ValueError(f"expected names that the store does not use itself, got {sorted(taken)}")
         with transaction(self._db, self._file, write=True):
             schema.write_meta(self._db, facts)
 
     def add(self, documents: Iterable[dict[str, Any]], progress: bool = False) -> int:
-        """Chunk, embed and store documents {id, text, title?, metadata?} in one transaction; returns how many.
+        """Chunk, embed and store documents {id, text, title?, metadata?, format?} in one transaction.
 
-        An id that is stored already is replaced. As much of a title as fits half a passage is embedded before each.
-        All of a call is in memory until it is written; others may write until then.
+        Returns how many were written: an id that is stored already is replaced, and one that is stored with the very
+        same content, cut the same way, is left as it is. As much of a title as fits half a passage is embedded before
+        each. All of a call is in memory until it is written; others may write until then.
         Raises   ValueError: no documents, an empty one, one that is not such a dict, or an id given twice; then
                  nothing is stored
         """
@@ -160,13 +178,17 @@ class Store:
 
         self._load_indexes(vectors=True, words=(self.path / WORDS).exists())
         checked = check_documents(documents)
-        embedded: list[tuple[dict[str, Any], list[Chunk], np.ndarray]] = []
+        embedded: list[tuple[dict[str, Any], list[Chunk], list[bytes]]] = []
+        given = 0
         with tqdm(unit=" documents", disable=not progress) as bar:
             while batch := list(islice(checked, DOCUMENTS_AT_ONCE)):
-                embedded += self._embed(batch)
+                given += len(batch)
+                embedded += self._embed(self._changed(batch))
                 bar.update(len(batch))
-        if not embedded:
+        if not given:
             raise ValueError("expected documents to add, got none: the corpus is empty")
+        if not embedded:
+            return 0
         with self._commit():
             replaced = sum(self._insert(*row) for row in embedded)
         self.replaced += replaced
@@ -243,7 +265,7 @@ class Store:
                     ]
             if diversity:
                 with clock("diversity"):
-                    rankings = [search.diversify(r, self._db, self.encoder.dim, plan) for r in rankings]
+                    rankings = [search.diversify(r, partial(self._codec.read, self._db), plan) for r in rankings]
             with clock("read"):
                 found = [Hits(self._hits(ranking, k)) for ranking in rankings]
         for hits in found:
@@ -321,29 +343,41 @@ class Store:
             yield
             self._db.execute("INSERT INTO generations (token) VALUES (?)", (secrets.token_hex(8),))
 
-    def _embed(self, documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[Chunk], np.ndarray]]:
-        """Each of a batch of checked documents with its passages and their vectors."""
-        cut = [self._passages(document["text"], document["title"]) for document in documents]
-        texts = [heading + chunk.text for heading, chunks in cut for chunk in chunks]
+    def _changed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the checked documents that are not stored as they are, each with its digest."""
+        sql = "SELECT id, digest FROM documents WHERE cut = ? AND id IN (SELECT value FROM json_each(?))"
+        with transaction(self._db, self._file):
+            ids = json.dumps([document["id"] for document in documents])
+            stored = dict(self._db.execute(sql, (self._cutter.settings, ids)))
+        documents = [{**document, "digest": digest(document)} for document in documents]
+        return [document for document in documents if stored.get(document["id"]) != document["digest"]]
+
+    def _embed(self, documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[Chunk], list[bytes]]]:
+        """Each of a batch of checked documents with its passages and their vectors, as they are stored."""
+        if not documents:
+            return iter(())
+        cut = [self._cutter(document) for document in documents]
+        texts = [text for texts, _ in cut for text in texts]
         vectors = np.ascontiguousarray(self.encoder.encode_document(texts), "<f4")
         if vectors.shape != (len(texts), self.encoder.dim) or not np.isfinite(vectors).all():
             raise ValueError(
                 f"expected finite vectors of shape {(len(texts), self.encoder.dim)} for the documents "
                 f"{documents[0]['id']!r} to {documents[-1]['id']!r}, got shape {vectors.shape}"
             )
-        ends = np.cumsum([len(chunks) for _, chunks in cut])
-        parts = np.split(vectors, ends[:-1])
-        return zip(documents, (chunks for _, chunks in cut), parts, strict=True)
+        blobs = iter(self._codec.pack(vectors))
+        rows = zip(documents, cut, strict=True)
+        return ((document, chunks, list(islice(blobs, len(chunks)))) for document, (_, chunks) in rows)
 
-    def _insert(self, document: dict[str, Any], chunks: list[Chunk], vectors: np.ndarray) -> int:
+    def _insert(self, document: dict[str, Any], chunks: list[Chunk], blobs: list[bytes]) -> int:
         """Write a document with its chunks and vectors; returns how many it replaced, 0 or 1."""
         replaced = self._delete(document["id"])
-        row = (document["id"], document["title"], document["text"], document["metadata"])
-        added = self._db.execute("INSERT INTO documents (id, title, text, metadata) VALUES (?, ?, ?, ?)", row)
-        for chunk, vector in zip(chunks, vectors, strict=True):
-            at = (added.lastrowid, chunk.start, chunk.end)
-            number = self._db.execute("INSERT INTO chunks (document, start, end) VALUES (?, ?, ?)", at).lastrowid
-            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
+        sql = "INSERT INTO documents (id, title, text, metadata, format, digest, cut) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        columns = [document[name] for name in ("id", "title", "text", "metadata", "format", "digest")]
+        added = self._db.execute(sql, (*columns, self._cutter.settings)).lastrowid
+        sql = "INSERT INTO chunks (document, start, end, context) VALUES (?, ?, ?, ?)"
+        for chunk, blob in zip(chunks, blobs, strict=True):
+            number = self._db.execute(sql, (added, chunk.start, chunk.end, chunk.context)).lastrowid
+            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (number, blob))
         return replaced
 
     def _delete(self, id: str) -> int:
@@ -351,11 +385,11 @@ class Store:
 
     def _following(self, exact: bool) -> Following:
         """The index of vectors asked for, holding this transaction's generation."""
-        dim, metric = self.encoder.dim, self.encoder.metric
+        codec, metric = self._codec, self.encoder.metric
         if exact:
-            self._exact = self._exact or FollowingVectors(ann.Exact(dim, metric=metric))
+            self._exact = self._exact or FollowingVectors(ann.Exact(codec.dim, metric=metric), codec, metric)
         elif self._hnsw is None:
-            self._hnsw = FollowingVectors.load(self.path / INDEX, self._db, dim, metric)
+            self._hnsw = FollowingVectors.load(self.path / INDEX, self._db, codec, metric)
         following = self._exact if exact else self._hnsw
         following.follow(self._db)
         return following
@@ -369,7 +403,7 @@ class Store:
 
     def _passage(self, chunk_number: int) -> tuple[Any, ...]:
         return self._db.execute(
-            "SELECT id, title, metadata, substr(text, start + 1, end - start), start, end FROM chunks "
+            "SELECT id, title, metadata, substr(text, start + 1, end - start), start, end, context FROM chunks "
             "JOIN documents ON documents.number = document WHERE chunks.number = ?",
             (chunk_number,),
         ).fetchone()
@@ -379,9 +413,9 @@ class Store:
 
     def _hits(self, ranking: Ranking, k: int) -> Iterator[Hit]:
         for number, score in zip(ranking.numbers[:k].tolist(), ranking.scores[:k].tolist(), strict=True):
-            id, title, metadata, text, start, end = self._passage(number)
+            id, title, metadata, text, start, end, context = self._passage(number)
             source = str(json.loads(metadata).get("source") or title or id)
-            yield Hit(id, text, score, source, (start, end), ranking.notes[number])
+            yield Hit(id, text, score, source, (start, end), ranking.notes[number], context)
 
 
 def _connect(file: Path) -> sqlite3.Connection:
@@ -392,20 +426,28 @@ def _connect(file: Path) -> sqlite3.Connection:
         raise StoreError(f"{file}: {error}") from error
 
 
-def _create_or_check(db: sqlite3.Connection, file: Path, encoder) -> None:
-    """Make the tables of a new store; refuse another format's or another encoder's."""
+def _create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str | None) -> str:
+    """Make the tables of a new store, refuse another format's or another encoder's; the precision of its vectors."""
     mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
+    parts = getattr(encoder, "parts", {})
     with transaction(db, file):
         meta = schema.read_meta(db) if schema.has_tables(db) else {}
     if not meta:
+        facts = {**mine, "parts": json.dumps(parts), "precision": precision or "float32"}
         with transaction(db, file, write=True):
             if not schema.has_tables(db):
-                schema.create_tables(db, mine)
+                schema.create_tables(db, facts)
             meta = schema.read_meta(db)
     if meta.get("format") != schema.FORMAT:
         raise StoreError(f"{file}: expected format {schema.FORMAT}, got {meta.get('format')}")
     if any(meta[key] != value for key, value in mine.items()):
         wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
+        before = json.loads(meta["parts"])
+        differ = ", ".join(part for part in parts if parts[part] != before.get(part))
         raise StoreError(
             f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
+            + (f". What differs: {differ}" if differ else "")
         )
+    if precision not in (None, meta["precision"]):
+        raise StoreError(f"{file}: its vectors are {meta['precision']}, not {precision}")
+    return meta["precision"]
