@@ -198,7 +198,7 @@ def test_in_batch_cross_entropy_refuses_a_batch_without_negatives():
     """One pair has nothing to be told from."""
     one = np.zeros((1, 4))
     for queries in (one, one[:0]):
-        with pytest.raises(ValueError, match="at least 2 documents"):
+        with pytest.raises(ValueError, match="at least 2 and as many documents"):
             in_batch_cross_entropy(queries, queries)
     with pytest.raises(ValueError, match="temperature above 0, got 0"):
         in_batch_cross_entropy(np.zeros((2, 4)), np.zeros((2, 4)), 0)

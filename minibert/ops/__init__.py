@@ -47,6 +47,8 @@ from minibert.ops.relative_bias import relative_bias as relative_bias
 from minibert.ops.relative_bias import relative_bias_backward as relative_bias_backward
 from minibert.ops.rms_norm import rms_norm as rms_norm
 from minibert.ops.rms_norm import rms_norm_backward as rms_norm_backward
+from minibert.ops.similarity import row_cosines as row_cosines
+from minibert.ops.similarity import row_cosines_backward as row_cosines_backward
 from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward
 from minibert.ops.softmax import softmax as softmax
