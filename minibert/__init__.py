@@ -14,9 +14,14 @@ from minibert import runtime
 
 if TYPE_CHECKING:
     from minibert.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+    from minibert.heads import HeadConfig as HeadConfig
+    from minibert.models.classifier import Classifier as Classifier
+    from minibert.models.cross_encoder import CrossEncoder as CrossEncoder
     from minibert.models.dual_encoder import DualEncoder as DualEncoder
     from minibert.models.dual_encoder import DualEncoderConfig as DualEncoderConfig
+    from minibert.models.reader import Reader as Reader
     from minibert.models.sentence_encoder import SentenceEncoder as SentenceEncoder
+    from minibert.models.tagger import Tagger as Tagger
     from minibert.models.translator import Translator as Translator
     from minibert.retrieval import Store as Store
     from minibert.sentence_network import SentenceEncoderConfig as SentenceEncoderConfig
@@ -24,12 +29,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Classifier": "minibert.models.classifier",
+    "CrossEncoder": "minibert.models.cross_encoder",
     "DualEncoder": "minibert.models.dual_encoder",
     "DualEncoderConfig": "minibert.models.dual_encoder",
     "EncoderDecoderConfig": "minibert.encoder_decoder",
+    "HeadConfig": "minibert.heads",
+    "Reader": "minibert.models.reader",
     "SentenceEncoder": "minibert.models.sentence_encoder",
     "SentenceEncoderConfig": "minibert.sentence_network",
     "Store": "minibert.retrieval",
+    "Tagger": "minibert.models.tagger",
     "Translator": "minibert.models.translator",
 }
 

@@ -84,7 +84,7 @@ def _self_attention(x, p, config, batch, rows, rng, bias):
     biases = p.stacked("attention.self.query.bias", 3) if config.biases else None
     qkv, c_qkv = linear(x, p.stacked("attention.self.query.weight", 3), biases)
     context, c_context = attention(qkv, batch, config.heads, config.dropout, rng, bias=bias, scaled=config.scaled)
-    y, c_y = _linear(context[rows], p, "attention.output.dense")
+    y, c_y = dense(context[rows], p, "attention.output.dense")
     return y, (c_qkv, c_context, c_y, context.shape, rows)
 
 
@@ -92,7 +92,7 @@ def _self_attention_backward(dy, cache, config, d, dbias):
     c_qkv, c_context, c_y, shape, rows = cache
     # forward: y = linear(context[rows])
     dcontext = np.zeros(shape, dy.dtype)
-    dcontext[rows] = _linear_backward(dy, c_y, d, "attention.output.dense")
+    dcontext[rows] = dense_backward(dy, c_y, d, "attention.output.dense")
     # forward: context = attention(linear(x))
     dqkv = attention_backward(dcontext, c_context, dbias)
     dx, dweight, dbiases = linear_backward(dqkv, c_qkv)
@@ -104,13 +104,13 @@ def _self_attention_backward(dy, cache, config, d, dbias):
 
 def _feed_forward(x, p, config):
     """W₂ act(W₁ x); gated: W₂ (act(W₁ x) · V x), Shazeer 2020 (arXiv:2002.05202) eq. 6."""
-    inner, c_inner = _linear(x, p, "intermediate.dense")
+    inner, c_inner = dense(x, p, "intermediate.dense")
     active, c_active = ACTIVATIONS[config.activation][0](inner)
     gate = None
     if config.gated:
-        value, c_value = _linear(x, p, "intermediate.value")
+        value, c_value = dense(x, p, "intermediate.value")
         active, gate = active * value, (active, value, c_value)
-    y, c_y = _linear(active, p, "output.dense")
+    y, c_y = dense(active, p, "output.dense")
     return y, (c_inner, c_active, gate, c_y)
 
 
@@ -118,13 +118,13 @@ def _feed_forward_backward(dy, cache, config, d):
     c_inner, c_active, gate, c_y = cache
     dx = 0
     # forward: y = linear(act(inner)), or gated linear(act(inner) · value)
-    dactive = _linear_backward(dy, c_y, d, "output.dense")
+    dactive = dense_backward(dy, c_y, d, "output.dense")
     if config.gated:
         active, value, c_value = gate
-        dx = _linear_backward(dactive * active, c_value, d, "intermediate.value")
+        dx = dense_backward(dactive * active, c_value, d, "intermediate.value")
         dactive = dactive * value
     dinner = ACTIVATIONS[config.activation][1](dactive, c_active)
-    return _linear_backward(dinner, c_inner, d, "intermediate.dense") + dx
+    return dense_backward(dinner, c_inner, d, "intermediate.dense") + dx
 
 
 def attention_weights(cache) -> np.ndarray:
@@ -180,11 +180,13 @@ def normalize_backward(dy, cache, d, name, config):
     return dx
 
 
-def _linear(x, p, name):
+def dense(x, p, name):
+    """`linear` with the parameters of that name."""
     return linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
 
 
-def _linear_backward(dy, cache, d, name):
+def dense_backward(dy, cache, d, name):
+    """Gradient of dense: dx; the parameters' gradients are added to `d`."""
     dx, dweight, dbias = linear_backward(dy, cache)
     d[f"{name}.weight"][...] += dweight
     if f"{name}.bias" in d:

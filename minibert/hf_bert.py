@@ -16,9 +16,10 @@ KEYS = {
 FIXED = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
 VARIANT = {"position": "learned", "norm": "layer", "norm_first": False, "gated": False, "biases": True, "scaled": True}
+HEADS = "cls.", "classifier.", "qa_outputs."
 LEFT_OUT = (
     "embeddings.position_ids",  # a buffer of older versions: 0, 1, 2, …
-    "cls.",  # the heads of pre-training: masked words and next sentence
+    "cls.predictions.decoder.",  # another copy of the table of words, and of cls.predictions.bias
 )
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first checkpoints
 
@@ -49,15 +50,15 @@ def write_settings(config: EncoderConfig) -> dict:
     }
 
 
-def to_ours(name: str) -> str | None:
-    """Our name of a BERT tensor: without the prefix that models with a head have; None for such a head's."""
+def to_ours(name: str, head: bool = False) -> str | None:
+    """Our name of a BERT tensor: without the prefix that models with a head have; None for such a head's, or `head`."""
     name = name.removeprefix("bert.")
     for old, new in OLD_NAMES.items():
         if name.endswith(old):
             name = name.removesuffix(old) + new
-    return None if name.startswith(LEFT_OUT) else name
+    return None if name.startswith(LEFT_OUT) or (name.startswith(HEADS) and not head) else name
 
 
-def to_theirs(name: str, config: EncoderConfig) -> str:
-    """BERT's name of one of our tensors: the same."""
-    return name
+def to_theirs(name: str, config: EncoderConfig, head: bool = False) -> str:
+    """BERT's name of one of our tensors: the same, below "bert." where it stands under a `head`."""
+    return f"bert.{name}" if head and not name.startswith(HEADS) else name

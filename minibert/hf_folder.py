@@ -41,14 +41,15 @@ def read_config(folder) -> dict:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def config_json(config: EncoderConfig) -> str:
-    """The config.json of this encoder.
+def config_json(config: EncoderConfig, **more) -> str:
+    """The config.json of this encoder, with further settings or others in their place.
 
     Raises   ValueError: Hugging Face's library has no such encoder
     """
     family = family_of(config)
     sizes = {theirs: getattr(config, ours) for ours, theirs in family.KEYS.items()}
-    return json.dumps({**family.FIXED, **sizes, **family.write_settings(config), "dtype": "float32"}, indent=2)
+    settings = {**family.FIXED, **sizes, **family.write_settings(config), "dtype": "float32", **more}
+    return json.dumps(settings, indent=2)
 
 
 def family_of(config: EncoderConfig):
@@ -59,22 +60,22 @@ def family_of(config: EncoderConfig):
     raise ValueError(f"expected an encoder of {' or '.join(FAMILIES)}, got another combination of variants")
 
 
-def read_weights(folder) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(tensors by our names, metadata) of model.safetensors.
+def read_weights(folder, **options) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(tensors by our names, metadata) of model.safetensors; options: those of the family's `to_ours`.
 
     Raises   FileNotFoundError; CheckpointError: a damaged file, or pickled weights only
     """
     path = Path(folder) / CONFIG
     family = _family(path, read_json(path))
     tensors, facts = checkpoint.load_file(weights_path(folder))
-    named = ((family.to_ours(name), tensor) for name, tensor in tensors.items())
+    named = ((family.to_ours(name, **options), tensor) for name, tensor in tensors.items())
     return {name: tensor for name, tensor in named if name is not None}, facts
 
 
-def to_theirs(parameters: Mapping[str, np.ndarray], config: EncoderConfig) -> dict[str, np.ndarray]:
-    """An encoder's tensors by the names of its family."""
+def to_theirs(parameters: Mapping[str, np.ndarray], config: EncoderConfig, **options) -> dict[str, np.ndarray]:
+    """An encoder's tensors by the names of its family; options: those of its `to_theirs`."""
     family = family_of(config)
-    return {family.to_theirs(name, config): tensor for name, tensor in parameters.items()}
+    return {family.to_theirs(name, config, **options): tensor for name, tensor in parameters.items()}
 
 
 def _family(path: Path, settings: dict):

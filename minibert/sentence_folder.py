@@ -59,7 +59,7 @@ def load(folder):
         root, modules = _modules(folder)
         tensors, facts = hf_folder.read_weights(root)
         settings = hf_folder.read_config(root) | modules | _settings(folder)
-        settings["max_length"] = _max_length(root, settings.get("positions", 0))
+        settings["max_length"] = max_length(root, settings.get("positions", 0))
         config = SentenceEncoderConfig(**settings, pooler="pooler.dense.weight" in tensors)
         companions = {}
         for name, _ in config.dense_modules():
@@ -70,7 +70,7 @@ def load(folder):
         parameters = Parameters(config.shapes)
         parameters.load(tensors)
         tokenizer = tokenizers.load(root)
-        _check_companions(folder, facts)
+        check_companions(folder, facts)
         return tokenizer, config, parameters
     except CheckpointError:
         raise
@@ -105,6 +105,8 @@ def _modules(folder: Path) -> tuple[Path, dict]:
         return folder, {}
     found = json.loads(path.read_text("utf-8"))
     kinds = [(module["type"].rpartition(".")[2], folder / module["path"]) for module in found]
+    if [kind for kind, _ in kinds] == ["Transformer"]:  # a cross-encoder's
+        return kinds[0][1], {}
     if [kind for kind, _ in kinds[:2]] != ["Transformer", "Pooling"]:
         raise CheckpointError(f"{path}: expected a Transformer and a Pooling first, got {[kind for kind, _ in kinds]}")
     for _, home in kinds:
@@ -148,7 +150,7 @@ def _settings(folder: Path) -> dict:
     }
 
 
-def _max_length(root: Path, positions: int) -> int:
+def max_length(root: Path, positions: int) -> int:
     """The longest text: as sentence_bert_config.json says, else the tokenizer's settings, within the positions."""
     path = root / LENGTH
     settings = read_json(path) if path.exists() else {}
@@ -161,12 +163,23 @@ def _max_length(root: Path, positions: int) -> int:
     return min(int(named or LONGEST), positions or LONGEST)
 
 
-def _check_companions(folder: Path, facts: dict[str, str]) -> None:
+def check_companions(folder: Path, facts: dict[str, str]) -> None:
+    """CheckpointError where a file is not the one that the weights were saved with."""
     for name, crc32 in json.loads(facts.get("companions", "{}")).items():
         if zlib.crc32((folder / name).read_bytes()) != crc32:
             raise CheckpointError(
                 f"{folder / name}: not the file that {WEIGHTS} was saved with: altered, or the saving was cut short"
             )
+
+
+def tokenizer_config(tokenizer, longest: int) -> dict:
+    """What tokenizer_config.json says beside tokenizer.json."""
+    specials = {
+        role: next((token for token in names if token in tokenizer.special_tokens), None)
+        for role, names in SPECIAL_TOKENS.items()
+    }
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": longest}
+    return settings | {role: token for role, token in specials.items() if token is not None}
 
 
 def _texts(tokenizer, config: SentenceEncoderConfig) -> dict[str, str]:
@@ -181,12 +194,6 @@ def _texts(tokenizer, config: SentenceEncoderConfig) -> dict[str, str]:
     pooling |= {key: mode in config.pooling for mode, key in POOLING_KEYS.items()}
     if list(config.pooling) != [mode for mode in POOLING_KEYS if mode in config.pooling]:
         pooling |= {"pooling_mode": config.pooling}  # another order: only versions from 6 on can say that
-    specials = {
-        role: next((token for token in names if token in tokenizer.special_tokens), None)
-        for role, names in SPECIAL_TOKENS.items()
-    }
-    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": config.max_length}
-    tokenizer_config |= {role: token for role, token in specials.items() if token is not None}
     settings = {
         "model_type": "SentenceTransformer",
         "prompts": dict(config.prompts),
@@ -197,7 +204,7 @@ def _texts(tokenizer, config: SentenceEncoderConfig) -> dict[str, str]:
         MODULES: modules,
         SETTINGS: settings,
         LENGTH: {"max_seq_length": config.max_length, "do_lower_case": False},
-        TOKENIZER_CONFIG: tokenizer_config,
+        TOKENIZER_CONFIG: tokenizer_config(tokenizer, config.max_length),
         f"{homes[1]}/{CONFIG}": pooling,
     }
     inputs = len(config.pooling) * config.width

@@ -63,6 +63,11 @@ CASES = {
         ops.projected_cross_entropy_backward,
         (X, RNG.standard_normal((5, 8))),
     ),
+    "projected_cross_entropy, with a bias": (
+        lambda x, table, bias: ops.projected_cross_entropy(x, table, IDS % 5, bias=bias),
+        ops.projected_cross_entropy_backward,
+        (X, RNG.standard_normal((5, 8)), RNG.standard_normal(5)),
+    ),
     "dropout": (
         lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)),
         ops.dropout_backward,

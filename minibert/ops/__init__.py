@@ -14,6 +14,9 @@ from minibert.ops.activations import tanh as tanh
 from minibert.ops.activations import tanh_backward as tanh_backward
 from minibert.ops.attention import attention as attention
 from minibert.ops.attention import attention_backward as attention_backward
+from minibert.ops.binary_cross_entropy import binary_cross_entropy as binary_cross_entropy
+from minibert.ops.binary_cross_entropy import binary_cross_entropy_backward as binary_cross_entropy_backward
+from minibert.ops.binary_cross_entropy import sigmoid as sigmoid
 from minibert.ops.cross_attention import cross_attention as cross_attention
 from minibert.ops.cross_attention import cross_attention_backward as cross_attention_backward
 from minibert.ops.cross_entropy import cross_entropy as cross_entropy
@@ -53,3 +56,5 @@ from minibert.ops.similarity import similarity as similarity
 from minibert.ops.similarity import similarity_backward as similarity_backward
 from minibert.ops.softmax import softmax as softmax
 from minibert.ops.softmax import softmax_backward as softmax_backward
+from minibert.ops.span_cross_entropy import span_cross_entropy as span_cross_entropy
+from minibert.ops.span_cross_entropy import span_cross_entropy_backward as span_cross_entropy_backward
