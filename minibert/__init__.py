@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from minibert.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
     from minibert.heads import HeadConfig as HeadConfig
     from minibert.models.classifier import Classifier as Classifier
+    from minibert.models.colbert import ColBERT as ColBERT
+    from minibert.models.colbert import ColBERTConfig as ColBERTConfig
     from minibert.models.cross_encoder import CrossEncoder as CrossEncoder
     from minibert.models.dual_encoder import DualEncoder as DualEncoder
     from minibert.models.dual_encoder import DualEncoderConfig as DualEncoderConfig
@@ -30,6 +32,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Classifier": "minibert.models.classifier",
+    "ColBERT": "minibert.models.colbert",
+    "ColBERTConfig": "minibert.models.colbert",
     "CrossEncoder": "minibert.models.cross_encoder",
     "DualEncoder": "minibert.models.dual_encoder",
     "DualEncoderConfig": "minibert.models.dual_encoder",

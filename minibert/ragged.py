@@ -88,3 +88,37 @@ class Ragged:
         """
         rows = np.flatnonzero(self.positions >= count)
         return Ragged(self.ids[rows], self.type_ids[rows], self.starts - count * np.arange(len(self) + 1)), rows
+
+
+@dataclass(frozen=True)
+class TokenVectors:
+    """The vectors of the tokens of B texts, on top of each other: vectors[b] are those of text b.
+
+    Shapes   rows (T, D), starts (B + 1,), T = starts[B]; vectors[b] (length of b, D)
+    Raises   ValueError: starts that do not cut the rows into texts of at least one token
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+
+    def __post_init__(self):
+        if self.rows.ndim != 2 or self.starts[0] != 0 or self.starts[-1] != len(self.rows):
+            raise ValueError(f"expected rows (T, D) and starts from 0 to T, got {self.rows.shape} and {self.starts}")
+        empty = np.flatnonzero(np.diff(self.starts) <= 0)
+        if len(empty):
+            raise ValueError(f"expected at least one token in every text, got none in text {empty[0]}")
+
+    @classmethod
+    def from_list(cls, texts: list[np.ndarray], dim: int) -> TokenVectors:
+        """Stack arrays (length, dim), one for each text."""
+        rows = np.concatenate([np.empty((0, dim), np.float32), *texts])
+        return cls(rows, np.cumsum([0, *(len(text) for text in texts)]))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, text: int) -> np.ndarray:
+        if not -len(self) <= text < len(self):
+            raise IndexError(f"expected a text in 0 … {len(self) - 1}, got {text}")
+        text %= len(self)
+        return self.rows[self.starts[text] : self.starts[text + 1]]

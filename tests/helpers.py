@@ -74,6 +74,14 @@ def tiny_tokenizer():
     return tokenizers.WordPiece.train(texts, vocab_size=60)
 
 
+def marked_tokenizer(texts):
+    """A WordPiece tokenizer of some texts' words, with [MASK] and the markers that ColBERT puts behind [CLS]."""
+    import tokenizers
+
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
+    return tokenizers.WordPiece.train(texts * 3, vocab_size=60, special_tokens=specials)
+
+
 LETTERS = [
     *"abcdefghijklmnopqrstuvwxyzαβσ",
     "the",

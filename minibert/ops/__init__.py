@@ -31,6 +31,8 @@ from minibert.ops.layer_norm import layer_norm as layer_norm
 from minibert.ops.layer_norm import layer_norm_backward as layer_norm_backward
 from minibert.ops.linear import linear as linear
 from minibert.ops.linear import linear_backward as linear_backward
+from minibert.ops.max_sim import max_sim as max_sim
+from minibert.ops.max_sim import max_sim_backward as max_sim_backward
 from minibert.ops.pooling import cls_pooling as cls_pooling
 from minibert.ops.pooling import cls_pooling_backward as cls_pooling_backward
 from minibert.ops.pooling import last_pooling as last_pooling

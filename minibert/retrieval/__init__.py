@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from minibert.retrieval.chat import ChatEndpoint as ChatEndpoint
     from minibert.retrieval.chunk import Chunk as Chunk
     from minibert.retrieval.chunk import chunk_text as chunk_text
+    from minibert.retrieval.colbert_index import ColBERTIndex as ColBERTIndex
     from minibert.retrieval.extractive import BestSentence as BestSentence
     from minibert.retrieval.pipeline import ingest as ingest
     from minibert.retrieval.pipeline import read_documents as read_documents
     from minibert.retrieval.rag import Answer as Answer
     from minibert.retrieval.rag import Citation as Citation
-    from minibert.retrieval.search import Hit as Hit
-    from minibert.retrieval.search import Hits as Hits
     from minibert.retrieval.store import Encoder as Encoder
+    from minibert.retrieval.store import Hit as Hit
+    from minibert.retrieval.store import Hits as Hits
     from minibert.retrieval.store import Store as Store
     from minibert.retrieval.store import StoreError as StoreError
 
@@ -28,11 +29,12 @@ _HOMES = {
     "Chunk": "chunk",
     "Citation": "rag",
     "chunk_text": "chunk",
+    "ColBERTIndex": "colbert_index",
     "ingest": "pipeline",
     "read_documents": "pipeline",
     "Encoder": "store",
-    "Hit": "search",
-    "Hits": "search",
+    "Hit": "store",
+    "Hits": "store",
     "Store": "store",
     "StoreError": "store",
 }

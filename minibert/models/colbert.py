@@ -1,0 +1,232 @@
+"""ColBERT: every token keeps a vector of its own, and query and document meet only in the score.
+
+Unlike the dual encoder, whose one vector must hold all that a document may ever be asked for, a document keeps as many
+vectors as tokens, 128 wide, and each token of the query looks for its match among them (`max_sim`). One network serves
+both sides, which a marker after [CLS] tells apart:
+
+    query     [CLS] [Q] q₁ … qₙ [SEP] [MASK] … [MASK]   filled up to 32 tokens: what a mask becomes is a term that the
+                                                        query lacks, or weight on one it has (query augmentation)
+    document  [CLS] [D] d₁ … dₘ [SEP]                   the vectors of punctuation are dropped
+
+Loss     cross entropy of each query's own document against the others of the batch and further hard negatives
+Pooling  none: linear projection without bias, unit vectors
+Recipe   version 1: triples with BM25's negatives; version 2 (Santhanam 2021): a cross encoder's scores of 64 passages
+         a query are distilled by KL, negatives mined by ColBERT itself; `minibert.retrieval.ColBERTIndex` compresses
+
+Source   Khattab & Zaharia 2020 (arXiv:2004.12832); Santhanam 2021 (ColBERTv2, arXiv:2112.01488)
+Differs  other tokens attend to the masks, as to all tokens; in the authors' code masks attend and are not attended to
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
+from minibert.inference import Buffers, infer
+from minibert.losses import diagonal_cross_entropy, diagonal_cross_entropy_backward
+from minibert.models.saved import SavedModel, check_vocabulary
+from minibert.ops import (
+    l2_normalize,
+    l2_normalize_backward,
+    linear,
+    linear_backward,
+    max_sim,
+    max_sim_backward,
+)
+from minibert.parameters import Parameters
+from minibert.ragged import Ragged, TokenVectors
+
+PROJECTION = "projection.weight"
+MASK = "[MASK]"
+SEQUENCES_A_PASS = 64
+
+
+@dataclass(frozen=True)
+class ColBERTConfig(EncoderConfig):
+    """An encoder's configuration, and what late interaction adds.
+
+    Units    dim: width of a token's vector; query_length: tokens of every query, markers and masks included;
+             max_length: longest document in tokens; query_marker, document_marker: tokens of the vocabulary
+    Raises   ValueError: also where a length passes the positions or cannot hold [CLS], the marker and [SEP]
+    """
+
+    dim: int = 128
+    query_length: int = 32
+    max_length: int = 180
+    query_marker: str = "[unused0]"
+    document_marker: str = "[unused1]"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_sizes(self, 1, "dim")
+        check_sizes(self, 3, "query_length", "max_length")
+        longest = max(self.query_length, self.max_length)
+        if self.positions and longest > self.positions:
+            raise ValueError(f"expected lengths of at most {self.positions} positions, got {longest}")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter."""
+        return super().shapes | {PROJECTION: (self.dim, self.width)}
+
+
+def token_vectors(p: Parameters, config: ColBERTConfig, batch: Ragged, kept: np.ndarray, rng=None):
+    """Unit vectors of the tokens that are kept, in the batch's order.
+
+    Shapes   batch of T tokens, kept (T,) bool → K vectors of dim numbers
+    """
+    order = np.argsort(batch.lengths, kind="stable")
+    x, encoder_cache = encoder(p, config, batch.take(order), rng)
+    x, linear_cache = linear(x, p[PROJECTION])
+    x, norm_cache = l2_normalize(x)
+    rows = np.argsort(batch.rows_of(order))[kept]
+    return TokenVectors(x[rows], kept_starts(batch, kept)), (encoder_cache, linear_cache, norm_cache, rows, x.shape)
+
+
+def token_vectors_backward(drows: np.ndarray, cache, config: ColBERTConfig, d: Parameters) -> None:
+    """Gradients of token_vectors, added to `d`."""
+    encoder_cache, linear_cache, norm_cache, rows, shape = cache
+    # forward: vectors = l2_normalize(linear(encoder(batch)))[rows]
+    dx = np.zeros(shape, drows.dtype)
+    dx[rows] = drows
+    dx, dweight, _ = linear_backward(l2_normalize_backward(dx, norm_cache), linear_cache)
+    d[PROJECTION][...] += dweight
+    encoder_backward(dx, encoder_cache, config, d)
+
+
+def kept_starts(batch: Ragged, kept: np.ndarray) -> np.ndarray:
+    """Where each sequence starts once only the kept tokens are left: (B + 1,)."""
+    return np.concatenate(([0], np.cumsum(kept)))[batch.starts]
+
+
+class ColBERT(SavedModel):
+    """One encoder, its tokenizer and its configuration.
+
+    model = ColBERT.load(folder)
+    scores = model.score(question, passages)            # also as `rerank=` of a store
+    """
+
+    kind, config_class = "colbert", ColBERTConfig
+
+    def __init__(self, tokenizer, config: ColBERTConfig, parameters: Parameters):
+        check_vocabulary(tokenizer, config)
+        super().__init__(tokenizer, config, parameters)
+        names = config.query_marker, config.document_marker, MASK
+        if missing := [name for name in names if name not in tokenizer.vocab]:
+            raise ValueError(f"expected a vocabulary with the tokens {', '.join(names)}, got none {missing[0]}")
+        self._query_marker, self._document_marker, self._mask = (tokenizer.token_to_id(name) for name in names)
+        marks = [id for token, id in tokenizer.vocab.items() if len(token) == 1 and token in string.punctuation]
+        self._punctuation = np.array(sorted(marks), np.int32)
+
+    @classmethod
+    def create(cls, tokenizer, config: ColBERTConfig, seed: int = 0) -> ColBERT:
+        """An untrained model, its weights drawn with this seed.
+
+        Raises   ValueError: the vocabulary is larger than the configuration's, or lacks a marker or [MASK]
+        """
+        parameters = Parameters(config.shapes)
+        initialize(parameters, np.random.default_rng(seed))
+        return cls(tokenizer, config, parameters)
+
+    @classmethod
+    def from_encoder(cls, model, seed: int = 0, **settings) -> ColBERT:
+        """A pre-trained encoder, such as a `SentenceEncoder`'s, with a projection drawn with this seed.
+
+        Units    settings: what ColBERTConfig adds to an encoder's
+        """
+        sizes = {field.name: getattr(model.config, field.name) for field in fields(EncoderConfig)}
+        made = cls.create(model.tokenizer, ColBERTConfig(**sizes, **settings), seed)
+        for name in made.parameters.keys() & model.parameters.keys():
+            made.parameters[name][...] = model.parameters[name]
+        return made
+
+    @property
+    def dim(self) -> int:
+        """Width of a token's vector."""
+        return self.config.dim
+
+    def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
+        """Vectors of questions, query_length each.
+
+        Raises   TypeError: a text that is no string, with its position; ValueError: on_truncate="raise" and a long text
+        """
+        return self._encode(self.tokenize_query(texts, on_truncate), False, progress)
+
+    def encode_document(self, texts, progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
+        """Vectors of passages, one for each token but punctuation; errors as in `encode_query`."""
+        return self._encode(self.tokenize_document(texts, on_truncate), True, progress)
+
+    def score(self, query: str, documents: list[str]) -> np.ndarray:
+        """How well each document answers the query: (N,), at most query_length."""
+        if not len(documents):
+            return np.empty(0, np.float32)
+        queries = self.encode_query([query], on_truncate="silent")
+        return max_sim(queries, self.encode_document(documents, on_truncate="silent"))[0][0]
+
+    def tokenize_query(self, texts, on_truncate: str = "warn") -> Ragged:
+        """Questions → ids, each query_length long: cut, or filled up with [MASK]."""
+        ids, starts = self._tokenize(texts, self._query_marker, self.config.query_length, on_truncate)
+        missing = self.config.query_length - np.diff(starts)
+        ids = np.insert(ids, np.repeat(starts[1:], missing), self._mask)
+        return Ragged(ids, np.zeros_like(ids), np.arange(len(starts)) * self.config.query_length)
+
+    def tokenize_document(self, texts, on_truncate: str = "warn") -> Ragged:
+        """Passages → ids, cut at max_length."""
+        ids, starts = self._tokenize(texts, self._document_marker, self.config.max_length, on_truncate)
+        return Ragged(ids, np.zeros_like(ids), starts)
+
+    def scores(self, queries: Ragged, documents: Ragged, rng=None):
+        """MaxSim of all queries and documents while training; `rng` draws the dropout. Shapes: → (B, N), cache"""
+        p, config = self.parameters, self.config
+        q, q_cache = token_vectors(p, config, queries, self._kept(queries, False), rng)
+        a, a_cache = token_vectors(p, config, documents, self._kept(documents, True), rng)
+        scores, scores_cache = max_sim(q, a)
+        return scores, (q_cache, a_cache, scores_cache)
+
+    def scores_backward(self, dscores: np.ndarray, cache, d: Parameters) -> None:
+        """Gradients of scores, added to `d`."""
+        q_cache, a_cache, scores_cache = cache
+        # forward: scores = max_sim(token_vectors(queries), token_vectors(documents))
+        dq, da = max_sim_backward(dscores, scores_cache)
+        token_vectors_backward(da, a_cache, self.config, d)
+        token_vectors_backward(dq, q_cache, self.config, d)
+
+    def loss_and_gradients(self, queries: Ragged, documents: Ragged, rng=None, ids=None) -> tuple[float, Parameters]:
+        """Cross entropy of B queries, whose documents are in the same rows; further documents are negatives of all.
+
+        Shapes   ids (N,): see diagonal_cross_entropy
+        Raises   ValueError: fewer documents than queries, or a single one: there is nothing to tell it from
+        """
+        scores, cache = self.scores(queries, documents, rng)
+        loss, loss_cache = diagonal_cross_entropy(scores, ids)
+        d = self.parameters.zeros_like()
+        self.scores_backward(diagonal_cross_entropy_backward(1.0, loss_cache), cache, d)
+        return float(loss), d
+
+    def _tokenize(self, texts, marker: int, longest: int, on_truncate: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and starts, with the marker behind [CLS]."""
+        if isinstance(texts, str):
+            raise TypeError("expected a list of texts, got a str")
+        batch = self.tokenizer.encode_batch(list(texts), max_length=longest - 1, on_truncate=on_truncate)
+        return np.insert(batch.ids, batch.starts[:-1] + 1, marker), batch.starts + np.arange(len(batch.starts))
+
+    def _kept(self, batch: Ragged, document: bool) -> np.ndarray:
+        """Whether each token keeps its vector."""
+        return ~np.isin(batch.ids, self._punctuation) if document else np.ones(len(batch.ids), bool)
+
+    def _encode(self, batch: Ragged, document: bool, progress: bool) -> TokenVectors:
+        from tqdm import tqdm
+
+        kept = self._kept(batch, document)
+        starts, places = kept_starts(batch, kept), np.cumsum(kept) - 1
+        rows, buffers = np.empty((starts[-1], self.dim), np.float32), Buffers()
+        order = np.argsort(batch.lengths, kind="stable")
+        for first in tqdm(range(0, len(order), SEQUENCES_A_PASS), "embed", unit="batch", disable=not progress):
+            chunk = order[first : first + SEQUENCES_A_PASS]
+            of_chunk = batch.rows_of(chunk)
+            x = infer(self.parameters, self.config, batch.take(chunk), buffers)[kept[of_chunk]]
+            rows[places[of_chunk[kept[of_chunk]]]] = l2_normalize(linear(x, self.parameters[PROJECTION])[0])[0]
+        return TokenVectors(rows, starts)
