@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, positive, whole
 from minibert.cli_search import add_commands as add_search_commands
-from minibert.cli_store import add_commands as add_store_commands
+from minibert.cli_store import add_ingest_command, add_store_commands
 from minibert.cli_tokenizer import add_commands as add_tokenizer_commands
 from minibert.cli_translate import add_commands as add_translator_commands
 
@@ -186,7 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     option("--dim", type=whole(1), help="keep only the first numbers of each vector")
     option("--on-truncate", choices=("warn", "silent", "raise", "window"), default="warn", help="for texts too long")
 
-    add_store_commands(command)
+    add_ingest_command(command)
+    add_store_commands(commands)
     add_search_commands(command)
 
     option = command("eval", evaluate)

@@ -1,4 +1,7 @@
-"""How good a ranking is, and how good a translation."""
+"""How good a ranking is, how good a similarity, and how good a translation.
+
+Labels have theirs in metrics_labels.py, answers in metrics_answers.py.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +42,37 @@ def recall_at_k(ranked: np.ndarray, relevant: np.ndarray, k: int = 10) -> float:
     return float(np.mean(ranks(np.asarray(ranked)[:, :k], relevant) > 0))
 
 
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Linear correlation: Σ (a − ā)(b − b̄) / √(Σ (a − ā)² Σ (b − b̄)²).
+
+    Shapes   a (N,), b (N,) → −1 … 1
+    Raises   ValueError: other lengths than each other, fewer than two values, values that are not finite, or all equal
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"expected two lists of as many values, at least two, got {len(a)} and {len(b)}")
+    sides = [np.asarray(values, np.float64) for values in (a, b)]
+    if not all(np.isfinite(values).all() for values in sides):
+        raise ValueError("expected finite values, got NaN or infinity")
+    centered = [values - values.mean() for values in sides]
+    units = []
+    for values, x in zip(sides, centered, strict=True):
+        if (values == values[0]).all():
+            raise ValueError("expected values that differ, got equal ones: they correlate with nothing")
+        x = x / np.abs(x).max()  # squares then neither vanish nor overflow
+        units.append(x / np.sqrt(x @ x))
+    return float(np.clip(units[0] @ units[1], -1, 1))
+
+
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Rank correlation: Pearson's correlation of the ranks, equal values sharing the mean of theirs.
 
     Source   Spearman 1904; the measure of semantic textual similarity (Reimers & Gurevych 2019, section 4)
     Shapes   a (N,), b (N,) → −1 … 1
-    Raises   ValueError: other lengths than each other, fewer than two values, or all values equal
+    Raises   ValueError: other lengths than each other, fewer than two values, NaN, or all values equal
     """
-    if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"expected two lists of as many values, at least two, got {len(a)} and {len(b)}")
-    centered = [mean_ranks(values) - (len(a) - 1) / 2 for values in (a, b)]
-    lengths = [np.sqrt(x @ x) for x in centered]
-    if 0 in lengths:
-        raise ValueError("expected values that differ, got equal ones: their ranks correlate with nothing")
-    return float(centered[0] @ centered[1] / (lengths[0] * lengths[1]))
+    if np.isnan(a).any() or np.isnan(b).any():
+        raise ValueError("expected values with ranks, got NaN")
+    return pearson(mean_ranks(a), mean_ranks(b))
 
 
 def mean_ranks(values: np.ndarray) -> np.ndarray:

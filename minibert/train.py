@@ -22,7 +22,7 @@ to the same bits as training that was not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -128,29 +128,58 @@ def train(
 
 def train_dual_encoder(
     model,
-    pairs: list[tuple[str, str]],
+    examples: Sequence[tuple[str, ...]],
     *,
     epochs: int,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
+    ids: Sequence[Sequence[Hashable]] | str | None = None,
+    symmetric: bool = False,
+    grad_cache: int | None = None,
     seed: int = 0,
     **options,
 ) -> list[dict[str, float]]:
     """Train both towers, in place, on matching pairs with in-batch negatives. Long texts are cut.
 
+    An example is a question, its document, and perhaps hard negatives: documents that do not answer it, any number.
+    All documents of a batch are candidates of all its questions.
+
+    ids: for each example an id of each of its documents. A question leaves out the other documents of its document's
+    id: they answer it too. "text" stands for the documents' own texts: what stands twice in a batch is then no negative
+    of its own question. symmetric: documents look for their questions as well. grad_cache: texts that pass through a
+    tower at once, while the loss is over the whole batch, see `gradcache`.
+
     Returns  the history, see `train`, whose `options` are taken too
-    Raises   ValueError: fewer than 2 pairs, or a batch of one; the rest as `train`
+    Raises   ValueError: fewer than 2 examples, a batch of one, an example of less than two texts, or ids that do not
+             fit; the rest as `train`
     """
-    if len(pairs) < 2 or batch_size < 2:
-        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {len(pairs)} and {batch_size}")
-    questions, answers = (model.tokenize(list(texts), "silent") for texts in zip(*pairs, strict=True))
+    if len(examples) < 2 or batch_size < 2:
+        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {len(examples)} and {batch_size}")
+    short = [number for number, example in enumerate(examples) if len(example) < 2]
+    if short:
+        raise ValueError(f"expected a question and a document, got {examples[short[0]]!r} in example {short[0]}")
+    questions = model.tokenize([example[0] for example in examples], "silent")
+    texts, own = numbered(example[1:] for example in examples)
+    documents = model.tokenize(texts, "silent")
+    keys = own if ids == "text" or ids is None else numbered(ids)[1]
+    if [len(row) for row in keys] != [len(row) for row in own]:
+        raise ValueError("expected an id for each document of each example, got another number of them")
+
+    def loss_and_gradients(rows, rng):
+        marks = None if ids is None else _candidates(keys, rows)
+        batch = questions.take(rows), documents.take(_candidates(own, rows))
+        return model.loss_and_gradients(*batch, rng, ids=marks, symmetric=symmetric, part=grad_cache)
+
+    tables = (np.fromiter(chain.from_iterable(table), np.int64) for table in (own, keys))
+    settings = {
+        "batch_size": batch_size, "symmetric": symmetric, "grad_cache": grad_cache, "ids": ids is not None,
+        "config": str(model.config), "pairs": digest(questions, documents, *tables),
+    }  # fmt: skip
     return train(
         model.parameters,
-        lambda rows, rng: model.loss_and_gradients(questions.take(rows), answers.take(rows), rng),
-        lambda epoch: batches(len(pairs), batch_size, seed, epoch),
-        epochs=epochs, learning_rate=learning_rate, seed=seed,
-        settings={"batch_size": batch_size, "config": str(model.config), "pairs": digest(questions, answers)},
-        **options,
+        loss_and_gradients,
+        lambda epoch: batches(len(examples), batch_size, seed, epoch),
+        epochs=epochs, learning_rate=learning_rate, seed=seed, settings=settings, **options,
     )  # fmt: skip
 
 
@@ -193,6 +222,18 @@ def train_translator(
         lambda epoch: batches_by_tokens(lengths, tokens_per_batch, seed, epoch),
         epochs=epochs, learning_rate=learning_rate, warmup=warmup, seed=seed, settings=settings, **vaswani | options,
     )  # fmt: skip
+
+
+def numbered(rows: Iterable[Sequence[Hashable]]) -> tuple[list, list[list[int]]]:
+    """(the distinct values of all rows, in order, the rows with each value's number in its place)."""
+    numbers: dict = {}
+    table = [[numbers.setdefault(value, len(numbers)) for value in row] for row in rows]
+    return list(numbers), table
+
+
+def _candidates(table: list[list[int]], rows) -> np.ndarray:
+    """The first of each row, then all others of theirs: a batch's documents, hard negatives last."""
+    return np.array([table[i][0] for i in rows] + [number for i in rows for number in table[i][1:]])
 
 
 def digest(*parts) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -387,3 +388,20 @@ def test_embed_writes_a_row_a_line(tmp_path):
     assert fails(main(*embed, "--prompt", "query", cwd=tmp_path), "got 'query'")
     assert fails(main(*embed, "--dim", 9, cwd=tmp_path), "truncate_dim in 1 … 8, got 9")
     assert fails(main("embed", "texts.txt", "--model", "none", "--out", "y.npy", cwd=tmp_path), "none", "No such file")
+
+
+def test_cli_store_is_looked_after(home, tmp_path):
+    """check tells and exits with 1, repair mends, compact and stats count; a folder without a store is named."""
+    store = copy(home / "store", tmp_path / "store")
+    assert main("store", "check", store, cwd=home).stdout == f"nothing is wrong with {store}, 9 documents\n"
+    (store / "index.ann").write_bytes(b"rubbish")
+    done = main("store", "check", store, cwd=home)
+    assert done.returncode == 1 and "index.ann cannot be read" in done.stdout
+    done = main("store", "repair", store, cwd=home)
+    assert done.returncode == 0 and done.stdout.startswith("mended: ") and "left" not in done.stdout
+    assert main("store", "repair", store, cwd=home).stdout == "nothing to mend\n"
+    assert main("store", "compact", store, cwd=home).stdout.endswith(" after\n")
+    done = main("store", "stats", store, cwd=home)
+    assert re.match(r"documents +9\n", done.stdout) and re.search(r"\nprecision +float32\n", done.stdout)
+    for action in ("check", "repair", "compact", "stats"):
+        assert fails(main("store", action, tmp_path / "none", cwd=home), "none: no store there")

@@ -109,7 +109,7 @@ def test_train_resumed_equals_uninterrupted(tmp_path, stop):
             raise KeyboardInterrupt
 
     loss_and_gradients = killed.loss_and_gradients
-    killed.loss_and_gradients = lambda *batch: (tick(batch), loss_and_gradients(*batch))[1]
+    killed.loss_and_gradients = lambda *batch, **how: (tick(batch), loss_and_gradients(*batch, **how))[1]
 
     def evaluation(model):
         return lambda: {"norm": float(np.linalg.norm(model.parameters.flat))}

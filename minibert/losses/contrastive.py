@@ -6,6 +6,8 @@ import numpy as np
 
 from minibert.ops import cross_entropy, cross_entropy_backward, similarity, similarity_backward
 
+ROWS = 256  # of scores at a time
+
 
 def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, margin: float = 0.5):
     """Matching pairs to similarity 1, all others below a margin.
@@ -21,7 +23,7 @@ def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, mar
     Differs  a sum, as published; libraries take means, and a margin on distances
     """
     if labels is None:
-        _check_diagonal(scores)
+        _check_diagonal(scores.shape)
         labels = np.eye(*scores.shape)
     labels = np.asarray(labels)
     if labels.shape != scores.shape:
@@ -55,17 +57,11 @@ def diagonal_cross_entropy(scores: np.ndarray, ids: np.ndarray | None = None, sy
     Raises   ValueError: no row, fewer columns than rows, a single column (nothing to tell it from), a single row where
              symmetric, or another number of ids
     """
-    _check_diagonal(scores)
+    _check_diagonal(scores.shape, symmetric)
     count, right = len(scores), np.arange(len(scores))
-    if symmetric and count < 2:
-        raise ValueError(f"expected at least 2 queries where documents look for theirs, got {count}")
     if ids is not None:
-        ids = np.asarray(ids)
-        if ids.shape != scores.shape[1:]:
-            raise ValueError(f"expected an id for each of {scores.shape[1]} documents, got ids of shape {ids.shape}")
-        same = ids[:count, None] == ids
-        same[right, right] = False
-        scores = np.where(same, scores.dtype.type(-np.inf), scores)
+        scores = scores.copy()
+        _leave_out(scores, _numbers(ids, scores.shape[1]))
     loss, cache = cross_entropy(scores, right)
     if not symmetric:
         return loss, (cache, None)
@@ -95,28 +91,73 @@ def in_batch_cross_entropy(
 
         loss = diagonal_cross_entropy(Q Aᵀ / temperature)
 
+    The scores, 67 MB for 4,096 pairs, are never held: some rows at a time, as in projected_cross_entropy.
+
     Source   van den Oord 2018 (arXiv:1807.03748) eq. 4; also InfoNCE, MultipleNegativesRanking, in-batch negatives
     Shapes   queries (B, D), documents (N, D), N ≥ B: rows from B on are further (hard) negatives; ids (N,) → loss ()
     Units    temperature > 0, no unit; sentence-transformers' scale is 1 / temperature; ids, symmetric: see
              diagonal_cross_entropy
     Raises   ValueError: temperature ≤ 0; the rest as diagonal_cross_entropy
+    Differs  the gradients are made forward, for backward only scales them
     """
     if not temperature > 0:
         raise ValueError(f"expected a temperature above 0, got {temperature}")
-    scores, scores_cache = similarity(queries, documents)
-    scores = scores / scores.dtype.type(temperature)
-    loss, loss_cache = diagonal_cross_entropy(scores, ids, symmetric)
-    return loss, (scores_cache, loss_cache, temperature)
+    count = len(queries)
+    _check_diagonal((count, len(documents)), symmetric)
+    numbers = None if ids is None else _numbers(ids, len(documents))
+    loss, dqueries, ddocuments = _one_direction(queries, documents, temperature, numbers)
+    if symmetric:
+        back, dback, dforth = _one_direction(documents[:count], queries, temperature, numbers)
+        loss = (loss + back) / 2
+        ddocuments[:count] += dback
+        dqueries, ddocuments = (dqueries + dforth) / 2, ddocuments / 2
+    return loss, (dqueries, ddocuments)
 
 
 def in_batch_cross_entropy_backward(dloss: float, cache):
     """Gradients of in_batch_cross_entropy: (dqueries, ddocuments)."""
-    scores_cache, loss_cache, temperature = cache
-    # forward: loss = diagonal_cross_entropy(similarity(queries, documents) / temperature)
-    dscores = diagonal_cross_entropy_backward(dloss, loss_cache)
-    return similarity_backward(dscores / dscores.dtype.type(temperature), scores_cache)
+    dqueries, ddocuments = cache
+    scale = dqueries.dtype.type(dloss)
+    return dqueries * scale, ddocuments * scale
 
 
-def _check_diagonal(scores: np.ndarray) -> None:
-    if scores.ndim != 2 or not 1 <= scores.shape[0] <= scores.shape[1] or scores.shape[1] < 2:
-        raise ValueError(f"expected scores of queries against at least 2 and as many documents, got {scores.shape}")
+def _one_direction(rows: np.ndarray, columns: np.ndarray, temperature: float, ids: np.ndarray | None):
+    """Loss of each row finding the column of its number, and its gradients: (loss, drows, dcolumns)."""
+    loss, drows, dcolumns = 0.0, np.empty_like(rows), np.zeros_like(columns)
+    heat, right = rows.dtype.type(temperature), np.arange(len(rows))
+    for start in range(0, len(rows), ROWS):
+        block = slice(start, start + ROWS)
+        scores, scores_cache = similarity(rows[block], columns)
+        scores /= heat
+        if ids is not None:
+            _leave_out(scores, ids, start)
+        block_loss, loss_cache = cross_entropy(scores, right[block])
+        share = len(scores) / len(rows)
+        loss += share * block_loss
+        dscores = cross_entropy_backward(share, loss_cache, out=scores)
+        dscores /= heat
+        drows[block], dblock = similarity_backward(dscores, scores_cache)
+        dcolumns += dblock
+    return loss, drows, dcolumns
+
+
+def _leave_out(scores: np.ndarray, ids: np.ndarray, start: int = 0) -> None:
+    """Set to −∞, in place, where row start + i meets another column of its own column's id."""
+    right = start + np.arange(len(scores))
+    same = ids[right, None] == ids[: scores.shape[1]]
+    same[np.arange(len(scores)), right] = False
+    scores[same] = -np.inf
+
+
+def _numbers(ids, count: int) -> np.ndarray:
+    ids = np.asarray(ids)
+    if ids.shape != (count,):
+        raise ValueError(f"expected an id for each of {count} documents, got ids of shape {ids.shape}")
+    return ids
+
+
+def _check_diagonal(shape: tuple[int, ...], symmetric: bool = False) -> None:
+    if len(shape) != 2 or not 1 <= shape[0] <= shape[1] or shape[1] < 2:
+        raise ValueError(f"expected scores of queries against at least 2 and as many documents, got {shape}")
+    if symmetric and shape[0] < 2:
+        raise ValueError(f"expected at least 2 queries where documents look for theirs, got {shape[0]}")

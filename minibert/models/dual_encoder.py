@@ -17,6 +17,7 @@ import numpy as np
 
 from minibert.blocks import linear_shapes
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
+from minibert.gradcache import Side, loss_through
 from minibert.inference import Buffers, infer
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
 from minibert.models.saved import SavedModel, check_vocabulary
@@ -141,18 +142,36 @@ class DualEncoder(SavedModel):
         batch = self.tokenizer.encode_batch(texts, max_length=self.config.max_length, on_truncate=on_truncate)
         return Ragged(batch.ids, batch.type_ids, batch.starts)
 
-    def loss_and_gradients(self, questions: Ragged, answers: Ragged, rng=None) -> tuple[float, Parameters]:
-        """In-batch cross entropy of B matching pairs, and its gradients; `rng` draws the dropout."""
-        p, config = self.parameters, self.config
-        q, q_cache = tower(p.sub(QUERY), config, questions, rng)
-        a, a_cache = tower(p.sub(DOCUMENT), config, answers, rng)
-        loss, loss_cache = in_batch_cross_entropy(q, a, config.temperature)
+    def loss_and_gradients(
+        self,
+        questions: Ragged,
+        documents: Ragged,
+        rng=None,
+        *,
+        ids: np.ndarray | None = None,
+        symmetric: bool = False,
+        part: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """In-batch cross entropy of B questions and their documents, and its gradients; `rng` draws the dropout.
 
-        d = p.zeros_like()
-        dq, da = in_batch_cross_entropy_backward(1.0, loss_cache)
-        tower_backward(da, a_cache, config, d.sub(DOCUMENT))
-        tower_backward(dq, q_cache, config, d.sub(QUERY))
-        return float(loss), d
+        Shapes   questions: B sequences; documents: N ≥ B, from B on hard negatives
+        Units    ids, symmetric: see diagonal_cross_entropy; part: sequences that pass through a tower at once, see
+                 loss_through
+        """
+        p, config, d = self.parameters, self.config, self.parameters.zeros_like()
+
+        def side(name: str, batch: Ragged) -> Side:
+            return Side(
+                batch,
+                lambda part, rng: tower(p.sub(name), config, part, rng),
+                lambda dvectors, cache: tower_backward(dvectors, cache, config, d.sub(name)),
+            )
+
+        def loss(q, a):
+            return in_batch_cross_entropy(q, a, config.temperature, ids, symmetric)
+
+        sides = side(QUERY, questions), side(DOCUMENT, documents)
+        return loss_through(sides, loss, in_batch_cross_entropy_backward, rng, part), d
 
     def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         from tqdm import tqdm

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from minibert.retrieval.pipeline import read_documents as read_documents
     from minibert.retrieval.rag import Answer as Answer
     from minibert.retrieval.rag import Citation as Citation
+    from minibert.retrieval.search import Hit as Hit
+    from minibert.retrieval.search import Hits as Hits
     from minibert.retrieval.store import Encoder as Encoder
-    from minibert.retrieval.store import Hit as Hit
-    from minibert.retrieval.store import Hits as Hits
     from minibert.retrieval.store import Store as Store
     from minibert.retrieval.store import StoreError as StoreError
 
@@ -33,8 +33,8 @@ _HOMES = {
     "ingest": "pipeline",
     "read_documents": "pipeline",
     "Encoder": "store",
-    "Hit": "store",
-    "Hits": "store",
+    "Hit": "search",
+    "Hits": "search",
     "Store": "store",
     "StoreError": "store",
 }

@@ -21,6 +21,7 @@ from minibert.retrieval.vectors import Codec
 
 ADD_AT_ONCE = 8192  # rows read from SQLite into one call of index.add
 TOKEN = "generation"  # in the index file's metadata
+INDEX, WORDS = "index.ann", "index.bm25"
 
 
 def latest_generation(db: sqlite3.Connection) -> str:
@@ -38,10 +39,19 @@ class Following(ABC):
         self.index = index
         self.saved = ""  # the generation that the file holds
 
+    @property
+    def generation(self) -> str:
+        """The token of the generation that the index holds; "" before the first."""
+        return self.index.metadata.get(TOKEN, "")
+
+    def check(self) -> list[str]:
+        """What is wrong inside the index, beyond what reading the file shows."""
+        return []
+
     def follow(self, db: sqlite3.Connection) -> tuple[int, int]:
         """Catch up with the last commit: (rows added, rows removed). Call inside a transaction."""
         token = latest_generation(db)
-        if self.index.metadata.get(TOKEN, "") == token:
+        if self.generation == token:
             return 0, 0
         stored = np.array([number for (number,) in db.execute("SELECT number FROM chunks ORDER BY number")], np.int64)
         gone = np.setdiff1d(self.index.ids, stored)
@@ -56,26 +66,24 @@ class Following(ABC):
 
     def save(self, path: Path) -> None:
         """Write the file unless it holds this generation already."""
-        token = self.index.metadata.get(TOKEN, "")
-        if token != self.saved:
+        if self.generation != self.saved:
             self.index.save(path)
-            self.saved = token
+            self.saved = self.generation
 
     @abstractmethod
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> Any:
         """What `index.add` takes for these chunks; ids ascend."""
 
-    def _why_foreign(self, db: sqlite3.Connection) -> str:
+    def why_foreign(self, db: sqlite3.Connection) -> str:
         """Why the index is not one of this store's past; "" when it is."""
-        token = self.index.metadata.get(TOKEN, "")
-        known = db.execute("SELECT 1 FROM generations WHERE token = ?", (token,)).fetchone()
+        known = db.execute("SELECT 1 FROM generations WHERE token = ?", (self.generation,)).fetchone()
         return "" if known else "was not made from this store"
 
     def _caught_up(self, path: Path, db: sqlite3.Connection, fresh: Following) -> Following:
         """This index, or the fresh one where this is another's, holding the last commit; one warning says so."""
-        reason = self._why_foreign(db) if path.exists() else "is missing"
+        reason = self.why_foreign(db) if path.exists() else "is missing"
         following = fresh if reason else self
-        following.saved = following.index.metadata.get(TOKEN, "")
+        following.saved = following.generation
         added, removed = following.follow(db)
         if reason and added:
             warnings.warn(f"{path} {reason}: built anew from the store's {added} {self.rows}", stacklevel=2)
@@ -100,17 +108,25 @@ class FollowingVectors(Following):
         Raises   StoreError: a damaged file. It could be built anew as well, but a disk that loses bytes is worth a stop
         """
         fresh = cls(ann.HNSW(codec.dim, metric=metric, quantize="int8"), codec, metric)
+        return (cls.read(path, codec, metric) if path.exists() else fresh)._caught_up(path, db, fresh)
+
+    @classmethod
+    def read(cls, path: Path, codec: Codec, metric: str) -> Following:
+        """The index of a file, mapped into memory; StoreError: damaged."""
         try:
-            found = cls(ann.load(path, mmap=True), codec, metric) if path.exists() else fresh
+            return cls(ann.load(path, mmap=True), codec, metric)
         except (OSError, ann.CorruptIndexError) as error:
             raise _damaged(path, error) from error
-        return found._caught_up(path, db, fresh)
 
-    def _why_foreign(self, db: sqlite3.Connection) -> str:
+    def check(self) -> list[str]:
+        """What `ann` finds wrong with the graph."""
+        return self.index.check()
+
+    def why_foreign(self, db: sqlite3.Connection) -> str:
         dim, metric = self._codec.dim, self._metric
         if (self.index.dim, self.index.metric) != (dim, metric):
             return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"
-        return super()._why_foreign(db)
+        return super().why_foreign(db)
 
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> np.ndarray:
         return self._codec.read(db, ids.tolist())
@@ -128,11 +144,15 @@ class FollowingWords(Following):
         if not path.exists():
             fresh.follow(db)
             return fresh
+        return cls.read(path)._caught_up(path, db, fresh)
+
+    @classmethod
+    def read(cls, path: Path) -> Following:
+        """The index of a file; StoreError: damaged."""
         try:
-            found = cls(BM25.load(path))
+            return cls(BM25.load(path))
         except (OSError, CheckpointError) as error:
             raise _damaged(path, error) from error
-        return found._caught_up(path, db, fresh)
 
     def _read(self, db: sqlite3.Connection, ids: np.ndarray) -> list[str]:
         sql = (
@@ -145,4 +165,5 @@ class FollowingWords(Following):
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{error}. The documents are whole: delete {path}, and it is built anew")
+    remedy = f"delete {path}, and it is built anew (`minibert store repair` does both)"
+    return StoreError(f"{error}. The documents are whole: {remedy}")

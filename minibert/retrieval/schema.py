@@ -12,6 +12,7 @@ earlier generation is caught up by set difference: numbers it lacks are added, n
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FORMAT = "2"
+FACTS = {"format", "encoder", "parts", "dim", "metric", "precision"}  # of meta, the store's own
 BUSY_SECONDS = 5.0  # how long to wait for another writer
 
 TABLES = """
@@ -59,8 +61,15 @@ def refuse_empty(path: Path) -> None:
 
 def close(db: sqlite3.Connection, path: Path) -> None:
     """Close a connection; a second time does no harm."""
-    try:
+    with named(path):
         db.close()
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """SQLite's errors become StoreError, which names the file."""
+    try:
+        yield
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {_reason(error)}") from error
 
@@ -68,7 +77,7 @@ def close(db: sqlite3.Connection, path: Path) -> None:
 @contextmanager
 def transaction(db: sqlite3.Connection, path: Path, write: bool = False) -> Iterator[None]:
     """All or nothing; a reader sees one generation throughout. SQLite's errors become StoreError."""
-    try:
+    with named(path):
         db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             yield
@@ -77,8 +86,6 @@ def transaction(db: sqlite3.Connection, path: Path, write: bool = False) -> Iter
             if db.in_transaction:  # SQLite itself rolls back when the disk is full
                 db.execute("ROLLBACK")
             raise
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {_reason(error)}") from error
 
 
 def _reason(error: sqlite3.Error) -> str:
@@ -111,3 +118,39 @@ def write_meta(db: sqlite3.Connection, facts: dict[str, str]) -> None:
     db.executemany(
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", facts.items()
     )
+
+
+def open_file(file: Path) -> sqlite3.Connection:
+    """A connection to a store's file, new or not; StoreError where it is none."""
+    refuse_empty(file)
+    try:
+        return connect(file)
+    except sqlite3.Error as error:
+        raise StoreError(f"{file}: {error}") from error
+
+
+def create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str | None) -> str:
+    """Make the tables of a new store, refuse another format's or another encoder's; the precision of its vectors."""
+    mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
+    parts = getattr(encoder, "parts", {})
+    with transaction(db, file):
+        meta = read_meta(db) if has_tables(db) else {}
+    if not meta:
+        facts = {**mine, "parts": json.dumps(parts), "precision": precision or "float32"}
+        with transaction(db, file, write=True):
+            if not has_tables(db):
+                create_tables(db, facts)
+            meta = read_meta(db)
+    if meta.get("format") != FORMAT:
+        raise StoreError(f"{file}: expected format {FORMAT}, got {meta.get('format')}")
+    if any(meta[key] != value for key, value in mine.items()):
+        wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
+        before = json.loads(meta["parts"])
+        differ = ", ".join(part for part in parts if parts[part] != before.get(part))
+        raise StoreError(
+            f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
+            + (f". What differs: {differ}" if differ else "")
+        )
+    if precision not in (None, meta["precision"]):
+        raise StoreError(f"{file}: its vectors are {meta['precision']}, not {precision}")
+    return meta["precision"]

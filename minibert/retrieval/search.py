@@ -22,10 +22,42 @@ import numpy as np
 from minibert.retrieval.filters import compile_where
 from minibert.retrieval.fusion import Fused, convex, min_max, reciprocal_rank
 from minibert.retrieval.mmr import mmr
+from minibert.retrieval.passages import find_unknown
 
 CANDIDATES = 100  # passages handed on from stage to stage, unless asked otherwise
 FUSIONS = ("reciprocal rank", "convex")
 STAGES = ("dense", "sparse")  # what is fused, in the order of weights
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better.
+
+    source is what to cite: the metadata's "source", else the title, else the id. context: the headings that it stands
+    under, where the store cuts by structure. stages says how the hit was found, one entry a stage of the search that
+    gave it a rank (from 1):
+
+        dense      score: the encoder's similarity; exact: all vectors were scanned
+        sparse     score: BM25
+        fusion     score; terms: what dense and sparse gave to it
+        rerank     score: the model's
+        diversity  relevance in [0, 1]; penalty for what it repeats of the hits before it
+    """
+
+    id: str
+    text: str
+    score: float
+    source: str
+    span: tuple[int, int]
+    stages: dict[str, dict[str, Any]]
+    context: str = ""
+
+
+class Hits(list):
+    """Hits, best first. times: milliseconds by stage, of the whole batch; matching: how many passages met `where`."""
+
+    times: dict[str, float]
+    matching: int | None
 
 
 class Reranker(Protocol):
@@ -97,6 +129,20 @@ class Clock:
         start = time.perf_counter()
         yield
         self.times[stage] = self.times.get(stage, 0.0) + 1000 * (time.perf_counter() - start)
+
+
+def check_questions(encoder, questions: Sequence[str], hybrid: bool) -> list[int]:
+    """Places of the questions that the encoder knows a word of; all others are refused, or left to the words."""
+    if isinstance(questions, (str, bytes)):
+        raise TypeError(f"expected a list of texts, got {questions!r:.80}")
+    for i, question in enumerate(questions, start=1):
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"expected a question, got {question!r} (question {i})")
+    unknown = set(find_unknown(encoder, list(questions)))
+    if unknown and not hybrid:
+        at = min(unknown)
+        raise ValueError(f"question {at + 1}: none of its words is in the encoder's vocabulary: {questions[at]!r:.80}")
+    return [i for i in range(len(questions)) if i not in unknown]
 
 
 def matching(db: sqlite3.Connection, where: dict[str, Any]) -> np.ndarray:

@@ -15,7 +15,6 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,17 +26,16 @@ import ann
 from minibert.retrieval import schema, search
 from minibert.retrieval.chunk import Chunk
 from minibert.retrieval.documents import check_documents, digest
-from minibert.retrieval.index import Following, FollowingVectors, FollowingWords
-from minibert.retrieval.passages import Cutter, find_unknown
+from minibert.retrieval.index import INDEX, WORDS, Following, FollowingVectors, FollowingWords
+from minibert.retrieval.passages import Cutter
 from minibert.retrieval.schema import StoreError, transaction
-from minibert.retrieval.search import Clock, Plan, Ranking, Reranker
+from minibert.retrieval.search import Clock, Hit, Hits, Plan, Ranking, Reranker
 from minibert.retrieval.vectors import Codec
 
 if TYPE_CHECKING:
     from minibert.retrieval.rag import Answer
 
 FILE = "store.sqlite"
-INDEX, WORDS = "index.ann", "index.bm25"
 DOCUMENTS_AT_ONCE = 64  # embedded together
 
 
@@ -55,37 +53,6 @@ class Encoder(Protocol):
 
     def encode_query(self, texts: list[str]) -> np.ndarray: ...
     def encode_document(self, texts: list[str]) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A passage that answers a question: `text` is the document's text[span[0] : span[1]]; a higher score is better.
-
-    source is what to cite: the metadata's "source", else the title, else the id. context: the headings that it stands
-    under, where the store cuts by structure. stages says how the hit was found, one
-    entry a stage of the search that gave it a rank (from 1):
-
-        dense      score: the encoder's similarity; exact: all vectors were scanned
-        sparse     score: BM25
-        fusion     score; terms: what dense and sparse gave to it
-        rerank     score: the model's
-        diversity  relevance in [0, 1]; penalty for what it repeats of the hits before it
-    """
-
-    id: str
-    text: str
-    score: float
-    source: str
-    span: tuple[int, int]
-    stages: dict[str, dict[str, Any]]
-    context: str = ""
-
-
-class Hits(list):
-    """Hits, best first. times: milliseconds by stage, of the whole batch; matching: how many passages met `where`."""
-
-    times: dict[str, float]
-    matching: int | None
 
 
 class Store:
@@ -138,9 +105,9 @@ class Store:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path}: cannot make the store's folder: {error.strerror}") from error
-        db = _connect(path / FILE)
+        db = schema.open_file(path / FILE)
         try:
-            stored = _create_or_check(db, path / FILE, encoder, precision)
+            stored = schema.create_or_check(db, path / FILE, encoder, precision)
         except BaseException:
             db.close()
             raise
@@ -152,7 +119,7 @@ class Store:
         file = Path(path) / FILE
         if not file.is_file():
             raise StoreError(f"{path}: no store there")
-        with contextlib.closing(_connect(file)) as db, transaction(db, file):
+        with contextlib.closing(schema.open_file(file)) as db, transaction(db, file):
             return schema.read_meta(db) if schema.has_tables(db) else {}
 
     def remember(self, **facts: str) -> None:
@@ -160,7 +127,7 @@ class Store:
 
         Raises   ValueError: a name that the store itself uses
         """
-        if taken := {"format", "encoder", "dim", "metric", "precision", "parts"} & facts.keys():
+        if taken := schema.FACTS & facts.keys():
             raise ValueError(f"expected names that the store does not use itself, got {sorted(taken)}")
         with transaction(self._db, self._file, write=True):
             schema.write_meta(self._db, facts)
@@ -232,7 +199,7 @@ class Store:
                  or all unknown words (unless hybrid: then words alone are compared)
         """
         plan = Plan(k, exact, where, hybrid, fusion, weights, rerank, diversity, candidates)
-        known = self._check_questions(queries, hybrid)
+        known = search.check_questions(self.encoder, queries, hybrid)
         clock = Clock()
         with clock("encode"):
             vectors = self.encoder.encode_query([queries[i] for i in known]) if known else None
@@ -278,34 +245,37 @@ class Store:
 
         return rag.ask(self, question, generator, **options)
 
-    def _check_questions(self, queries: Sequence[str], hybrid: bool) -> list[int]:
-        """Places of the questions that the encoder knows a word of; all others are refused, or left to the words."""
-        if isinstance(queries, (str, bytes)):
-            raise TypeError(f"expected a list of texts, got {queries!r:.80}")
-        for i, query in enumerate(queries, start=1):
-            if not isinstance(query, str) or not query.strip():
-                raise ValueError(f"expected a question, got {query!r} (question {i})")
-        unknown = set(find_unknown(self.encoder, list(queries)))
-        if unknown and not hybrid:
-            at = min(unknown)
-            raise ValueError(
-                f"question {at + 1}: none of its words is in the encoder's vocabulary: {queries[at]!r:.80}"
-            )
-        return [i for i in range(len(queries)) if i not in unknown]
+    def check(self) -> list[str]:
+        """Everything found wrong with documents, passages, vectors and index files, one sentence each; or nothing."""
+        from minibert.retrieval import upkeep
+
+        return upkeep.check(self)
+
+    def repair(self) -> list[str]:
+        """Embed faulty documents anew and build faulty index files anew; returns what `check` had found.
+
+        Raises   StoreError: SQLite's own file is damaged
+        """
+        from minibert.retrieval import upkeep
+
+        return upkeep.repair(self)
+
+    def compact(self) -> tuple[int, int]:
+        """Give back the room of what was removed; bytes of the folder before and after. Builds the indexes anew."""
+        from minibert.retrieval import upkeep
+
+        return upkeep.compact(self)
+
+    def stats(self) -> dict[str, Any]:
+        """How many documents and passages there are, and the bytes that they take, by file and for a passage."""
+        from minibert.retrieval import upkeep
+
+        return upkeep.stats(self)
 
     def close(self) -> None:
         """Write the index files that are behind, and let go of the store."""
         try:
-            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
-                if following is not None:
-                    with transaction(self._db, self._file):
-                        following.follow(self._db)
-                    following.save(self.path / name)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path / name}: cannot be written ({error.strerror or error}). "
-                "All documents are stored; the index is built again at the next search"
-            ) from error
+            self._save_indexes()
         finally:
             schema.close(self._db, self._file)
             self._hnsw = self._words = None
@@ -335,6 +305,19 @@ class Store:
         if words and self._words is None:
             with transaction(self._db, self._file):
                 self._following_words()
+
+    def _save_indexes(self) -> None:
+        try:
+            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
+                if following is not None:
+                    with transaction(self._db, self._file):
+                        following.follow(self._db)
+                    following.save(self.path / name)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path / name}: cannot be written ({error.strerror or error}). "
+                "All documents are stored; the index is built again at the next search"
+            ) from error
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
@@ -416,38 +399,3 @@ class Store:
             id, title, metadata, text, start, end, context = self._passage(number)
             source = str(json.loads(metadata).get("source") or title or id)
             yield Hit(id, text, score, source, (start, end), ranking.notes[number], context)
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    schema.refuse_empty(file)
-    try:
-        return schema.connect(file)
-    except sqlite3.Error as error:
-        raise StoreError(f"{file}: {error}") from error
-
-
-def _create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str | None) -> str:
-    """Make the tables of a new store, refuse another format's or another encoder's; the precision of its vectors."""
-    mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
-    parts = getattr(encoder, "parts", {})
-    with transaction(db, file):
-        meta = schema.read_meta(db) if schema.has_tables(db) else {}
-    if not meta:
-        facts = {**mine, "parts": json.dumps(parts), "precision": precision or "float32"}
-        with transaction(db, file, write=True):
-            if not schema.has_tables(db):
-                schema.create_tables(db, facts)
-            meta = schema.read_meta(db)
-    if meta.get("format") != schema.FORMAT:
-        raise StoreError(f"{file}: expected format {schema.FORMAT}, got {meta.get('format')}")
-    if any(meta[key] != value for key, value in mine.items()):
-        wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
-        before = json.loads(meta["parts"])
-        differ = ", ".join(part for part in parts if parts[part] != before.get(part))
-        raise StoreError(
-            f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
-            + (f". What differs: {differ}" if differ else "")
-        )
-    if precision not in (None, meta["precision"]):
-        raise StoreError(f"{file}: its vectors are {meta['precision']}, not {precision}")
-    return meta["precision"]
