@@ -15,6 +15,7 @@ from minibert import runtime
 if TYPE_CHECKING:
     from minibert.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
     from minibert.heads import HeadConfig as HeadConfig
+    from minibert.models.bert import Bert as Bert
     from minibert.models.classifier import Classifier as Classifier
     from minibert.models.colbert import ColBERT as ColBERT
     from minibert.models.colbert import ColBERTConfig as ColBERTConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Bert": "minibert.models.bert",
     "Classifier": "minibert.models.classifier",
     "ColBERT": "minibert.models.colbert",
     "ColBERTConfig": "minibert.models.colbert",

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from minibert.cli_finetune import add_commands as add_finetune_commands
 from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, positive, whole
 from minibert.cli_search import add_commands as add_search_commands
 from minibert.cli_store import add_ingest_command, add_store_commands
@@ -197,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     option("-k", type=whole(1), default=10, help="depth of the ranking of pairs")
     option("--runs", type=Path, metavar="FOLDER", help="where TREC run files of the collection go")
 
+    add_finetune_commands(command)
     add_translator_commands(command)
     return parser
 

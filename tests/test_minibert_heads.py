@@ -14,7 +14,7 @@ from minibert.formats import Question
 from minibert.heads import HeadConfig
 from minibert.models.classifier import Classifier
 from minibert.models.cross_encoder import CrossEncoder
-from minibert.models.headed import Examples, finetune
+from minibert.models.headed import Examples, fit
 from minibert.models.reader import Reader, best_spans, places
 from minibert.models.sentence_encoder import SentenceEncoder
 from minibert.models.tagger import Tagger
@@ -196,7 +196,7 @@ def test_cross_encoder_learns_and_bad_input_is_told(tmp_path):
     labels = [float(b in ("cat", "dog")) for _, b in pairs]
     model = new_model(CrossEncoder)
     examples = model.examples(*zip(*pairs, strict=True), labels)
-    history = finetune(
+    history = fit(
         model, examples, epochs=30, batch_size=16, learning_rate=5e-3, warmup=10, progress=False, folder=tmp_path
     )
     assert history[-1]["loss"] < 0.1
@@ -211,9 +211,9 @@ def test_cross_encoder_learns_and_bad_input_is_told(tmp_path):
     with pytest.raises(TypeError, match=r"documents\[1\]: expected str, got NoneType"):
         model.score("a", ["b", None])
     with pytest.raises(CheckpointError, match="batch_size 16, now 8"):
-        finetune(model, examples, epochs=30, batch_size=8, learning_rate=5e-3, warmup=10, folder=tmp_path, resume=True)
+        fit(model, examples, epochs=30, batch_size=8, learning_rate=5e-3, warmup=10, folder=tmp_path, resume=True)
     with pytest.raises(ValueError, match="at least one example"):
-        finetune(model, examples.take(np.array([], int)))
+        fit(model, examples.take(np.array([], int)))
 
 
 def test_classifier_predicts_the_most_probable_label():
@@ -259,7 +259,7 @@ def test_tagger_learns_words_and_checks_labels():
     sentences = [["the", "cat", "sat"], ["a", "dog"], ["cat", "on", "the", "mat"], ["dog", "dog", "sat"]]
     labels = [["B-X" if word in ("cat", "dog") else "O" for word in sentence] for sentence in sentences]
     model = new_model(Tagger)
-    finetune(model, model.examples(sentences, labels), epochs=40, batch_size=2, learning_rate=3e-3, progress=False)
+    fit(model, model.examples(sentences, labels), epochs=40, batch_size=2, learning_rate=3e-3, progress=False)
     assert model.predict(sentences) == labels
     for given_labels, message in (
         ([["O", "O"]], "sentence 0: expected 3 labels, one a word, got 2"),
@@ -339,7 +339,7 @@ def test_reader_learns_a_slice_and_no_answer():
         answers = ((context[at:], at),) if " on " in context else ()
         questions.append(Question(str(number), "on", context, answers))
     model = new_model(Reader, max_length=32)
-    finetune(model, model.examples(questions), epochs=60, batch_size=5, learning_rate=3e-3, warmup=5, progress=False)
+    fit(model, model.examples(questions), epochs=60, batch_size=5, learning_rate=3e-3, warmup=5, progress=False)
     for question in questions:
         found = model.answer("on", [question.context])
         assert [(a.text, a.start) for a in found] == list(question.answers)

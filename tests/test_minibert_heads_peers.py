@@ -5,11 +5,15 @@ import pytest
 
 from benchmarks.peers import Peer
 from helpers import tiny_tokenizer
+from minibert.encoder import encoder
+from minibert.heads import next_sentence_head, word_scores
+from minibert.models.bert import Bert
 from minibert.models.classifier import Classifier
 from minibert.models.cross_encoder import CrossEncoder
 from minibert.models.headed import Examples
 from minibert.models.reader import Reader
 from minibert.models.tagger import Tagger
+from minibert.pretraining import Masked
 from minibert.ragged import Ragged
 
 pytestmark = pytest.mark.peers
@@ -91,15 +95,45 @@ def test_heads_scores_loss_and_gradients_equal_transformers(peer, tmp_path, head
 
     loss, d = model.loss_and_gradients(examples)
     assert loss == pytest.approx(theirs["loss"], rel=1e-5)
-    assert set(d) == {name.removeprefix("bert.") for name in theirs["gradients"]}
-    for name, gradient in theirs["gradients"].items():
-        difference = np.abs(d[name.removeprefix("bert.")] - gradient).max()
-        assert difference < max(1e-6, 1e-4 * np.abs(gradient).max()), name  # some are 0 but for rounding
-
+    assert_gradients_equal(d, theirs["gradients"])
     model.save(tmp_path / "ours")
     again = peer.call("outputs", path=str(tmp_path / "ours"), head=head, **padded)
     for name in names:
         np.testing.assert_array_equal(again[name], theirs[name])
+
+
+def test_pretraining_heads_equal_transformers(peer, tmp_path):
+    """Scores of all words and of the next sentence, the loss, every gradient with the tied table's; both folders."""
+    folder = theirs_folder(peer, tmp_path, "pretraining")
+    model, rng = Bert.load(folder), np.random.default_rng(0)
+    batch, mask, padded = random_batch(model.tokenizer, rng)
+    rows, labels = np.array([1, 5, 13, 20]), np.array([0, 1, 1, 0])
+    masked = Masked(batch, rows, rng.integers(1, model.tokenizer.vocab_size, len(rows)))
+    targets = np.full(mask.shape, -100)
+    targets[mask] = np.where(np.isin(np.arange(len(batch.ids)), rows), 0, -100)
+    targets[targets == 0] = masked.words
+    theirs = peer.call("outputs", path=folder, head="pretraining", **padded, labels=targets, next_sentence_label=labels)
+    x, _ = encoder(model.parameters, model.config, batch)
+    for ours, expected in (
+        (word_scores(x, model.parameters, model.config), theirs["prediction_logits"][mask]),
+        (next_sentence_head(x[batch.starts[:-1]], model.parameters)[0], theirs["seq_relationship_logits"]),
+    ):
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
+    loss, d = model.masked_loss_and_gradients(masked, labels)
+    assert loss == pytest.approx(theirs["loss"], rel=1e-5)
+    assert_gradients_equal(d, theirs["gradients"])
+    model.save(tmp_path / "ours")
+    again = peer.call("outputs", path=str(tmp_path / "ours"), head="pretraining", **padded)
+    for name in ("prediction_logits", "seq_relationship_logits"):
+        np.testing.assert_array_equal(again[name], theirs[name])
+
+
+def assert_gradients_equal(ours, theirs):
+    """By name, within 1e-4 of the largest number; some are 0 but for rounding."""
+    assert set(ours) == {name.removeprefix("bert.") for name in theirs}
+    for name, gradient in theirs.items():
+        difference = np.abs(ours[name.removeprefix("bert.")] - gradient).max()
+        assert difference < max(1e-6, 1e-4 * np.abs(gradient).max()), name
 
 
 def test_cross_encoder_opens_and_writes_the_librarys_folders(peer, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minibert.metrics_labels import accuracy, f1, matthews
 from minibert.models.headed import Examples, HeadedModel, label_numbers
 from minibert.ops import softmax
 
@@ -47,6 +48,16 @@ class Classifier(HeadedModel):
         if len(targets) and (targets == targets[0]).all():
             raise ValueError(f"expected labels that differ, got {labels[0]!r} for all {len(targets)} texts")
         return Examples(self.tokenize(texts, pairs, "silent"), targets)
+
+    def evaluate(self, texts: Sequence[str], labels: Sequence[str], pairs=None) -> dict[str, float]:
+        """accuracy, macro_f1 and matthews of what is predicted; long texts are cut.
+
+        Raises   ValueError: a label that the classifier does not know, with its row, or none at all
+        """
+        label_numbers(labels, self.config.labels)
+        predicted = self.predict(texts, pairs, on_truncate="silent")
+        measures = {"accuracy": accuracy, "macro_f1": f1, "matthews": matthews}
+        return {name: measure(predicted, labels) for name, measure in measures.items()}
 
     def _scores(self, texts, pairs, progress: bool, on_truncate: str) -> np.ndarray:
         return self.outputs(self.tokenize(texts, pairs, on_truncate), progress)

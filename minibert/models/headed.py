@@ -170,7 +170,7 @@ class HeadedModel(SavedModel):
     loss_backward = staticmethod(cross_entropy_backward)
 
 
-def finetune(
+def fit(
     model: HeadedModel,
     examples: Examples,
     *,
@@ -181,7 +181,7 @@ def finetune(
     seed: int = 0,
     **options,
 ) -> list[dict[str, float]]:
-    """Train a model with a head, in place: all weights, AdamW, a linear schedule (Devlin 2018, section 4).
+    """Train a model with a head, in place: all weights, AdamW, a linear schedule (Devlin 2018, appendix A).
 
     Returns  the history, see `train`, whose `options` are taken too
     Raises   ValueError: no examples; the rest as `train`

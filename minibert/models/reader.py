@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.formats import Question
+from minibert.metrics_answers import squad
 from minibert.models.headed import Examples, HeadedModel
 from minibert.ops import span_cross_entropy, span_cross_entropy_backward
 from minibert.ragged import Ragged
@@ -86,6 +87,12 @@ class Reader(HeadedModel):
             if not spans:
                 answers.append(None)
         return answers
+
+    def evaluate(self, questions: Sequence[Question]) -> dict[str, float]:
+        """exact and f1 as SQuAD counts them, at margin 0 and at the best threshold, see `metrics_answers.squad`."""
+        found = self.predict(questions)
+        margins = [answer.margin if answer else -np.inf for answer in found]
+        return squad(questions, [answer.text if answer else "" for answer in found], np.negative(margins))
 
     def examples(self, questions: Sequence[Question], stride: int | None = None) -> Examples:
         """Windows to learn from: where the first answer is, or [CLS] where the window has none of it.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minibert.metrics_labels import accuracy, entity_f1
 from minibert.models.headed import Examples, HeadedModel, label_numbers
 from minibert.ragged import Ragged
 from tokenizers.inputs import check_words
@@ -62,6 +63,17 @@ class Tagger(HeadedModel):
         targets = np.full(len(batch.ids), -1)
         targets[at] = known[firsts[words[at, 0]] + words[at, 1]]
         return Examples(batch, targets, per_token=True)
+
+    def evaluate(self, sentences: Sequence[Sequence[str]], labels: Sequence[Sequence[str]], strict: bool = False):
+        """precision, recall and f1 of entities, see `entity_f1`, and the accuracy of words.
+
+        Raises   ValueError: as `entity_f1`, or a label that the tagger does not know, with the word's row, or none
+        """
+        words = [label for own in labels for label in own]
+        label_numbers(words, self.config.labels)
+        predicted = self.predict(sentences)
+        scores = entity_f1(predicted, labels, strict)
+        return scores | {"accuracy": accuracy([label for own in predicted for label in own], words)}
 
     def rows_read(self, examples: Examples):
         """The rows of tokens that carry a label."""

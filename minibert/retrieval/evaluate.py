@@ -10,7 +10,7 @@ import ann
 from minibert.metrics import mrr_at_k, recall_at_k
 from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.fusion import reciprocal_rank
-from minibert.retrieval.measures import Run
+from minibert.retrieval.measures import Run, mean, measure
 from minibert.retrieval.trec import Beir
 
 
@@ -27,6 +27,27 @@ def evaluate_pairs(encoder, pairs: Sequence[tuple[str, str]], k: int = 10) -> di
     ranked, _ = index.search(encoder.encode_query([question for question, _ in pairs]), k=k)
     relevant = np.array([number[answer] for _, answer in pairs])
     return {f"mrr@{k}": mrr_at_k(ranked, relevant, k), f"recall@{k}": recall_at_k(ranked, relevant, k)}
+
+
+def evaluate_reranker(model, rows: Sequence[tuple[str, str, float]], k: int = 10) -> dict[str, float]:
+    """MRR@k and MAP@k of a cross-encoder's order of each question's documents, where one at least answers it.
+
+    Shapes   rows: (question, document, label), above 0.5 where it answers
+    Raises   ValueError: no question has an answer
+    """
+    judgements: dict[str, dict[str, int]] = {}
+    for number, (question, _, label) in enumerate(rows):
+        judgements.setdefault(question, {})[str(number)] = int(label > 0.5)
+    judgements = {question: judged for question, judged in judgements.items() if any(judged.values())}
+    if not judgements:
+        raise ValueError(f"expected a question with an answer, got none in {len(rows)} rows")
+    kept = [(number, row) for number, row in enumerate(rows) if row[0] in judgements]
+    scores = model.score_pairs([row[0] for _, row in kept], [row[1] for _, row in kept])
+    run: dict[str, dict[str, float]] = {}
+    for (number, (question, *_)), score in zip(kept, scores.tolist(), strict=True):
+        run.setdefault(question, {})[str(number)] = score
+    means = mean(measure(judgements, run, [k]))
+    return {name: means[name] for name in (f"mrr@{k}", f"map@{k}")}
 
 
 def collection_runs(encoder, collection: Beir, depth: int = 1000, progress: bool = False) -> dict[str, Run]:
