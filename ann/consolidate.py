@@ -139,6 +139,7 @@ def is_orphan(graph, row):
 @kernel
 def adopt_orphan(graph, parameters, q, root):
     """Give q a parent among its links, or else down the tree from the root, as `adopt` does."""
+    candidates, kept = np.empty(parameters.M_max0 + 1, np.uint64), np.empty(parameters.M_max0, np.int32)
     limit = max(1, parameters.M_max0 // 2)
     links, parent = graph.neighbors0[q], np.int64(-1)
     for place in range(degree(links)):
@@ -154,9 +155,9 @@ def adopt_orphan(graph, parameters, q, root):
             total, child = children(graph, parent, q, limit)
     graph.parent[q] = parent
     if not contains(graph.neighbors0[parent], 0, degree(graph.neighbors0[parent]), q):
-        connect(graph, parent, q, 0, parameters.M_max0)
+        connect(graph, parent, q, 0, parameters.M_max0, candidates, kept)
     if not contains(links, 0, degree(links), parent):
-        connect(graph, q, parent, 0, parameters.M_max0)
+        connect(graph, q, parent, 0, parameters.M_max0, candidates, kept)
 
 
 @kernel

@@ -17,7 +17,7 @@ the rows: equal rows have equal distances, bit for bit, and exact search and HNS
 import numpy as np
 from numba.extending import overload
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .simd import byte_products, byte_squares, nibble_products, nibble_squares
 
 METRICS = ("l2", "ip", "cosine")
@@ -29,7 +29,7 @@ MAX_NORM = 9e18
 ANY_ORDER = {"reassoc", "nsz", "contract"}
 
 
-@kernel(fastmath=ANY_ORDER, forceinline=True)
+@inlined(fastmath=ANY_ORDER)
 def squared_l2(a, i, b, j):
     """Squared Euclidean distance of row i of a and row j of b."""
     total = np.float32(0.0)
@@ -39,7 +39,7 @@ def squared_l2(a, i, b, j):
     return total
 
 
-@kernel(fastmath=ANY_ORDER, forceinline=True)
+@inlined(fastmath=ANY_ORDER)
 def inner_product(a, i, b, j):
     """Inner product of row i of a and row j of b."""
     total = np.float32(0.0)
@@ -48,7 +48,7 @@ def inner_product(a, i, b, j):
     return total
 
 
-@kernel(forceinline=True)
+@inlined
 def float_distance(metric, a, i, b, j):
     """Distance of two rows of float32."""
     if metric == L2:
@@ -59,13 +59,13 @@ def float_distance(metric, a, i, b, j):
     return d
 
 
-@kernel(forceinline=True)
+@inlined
 def byte_distance(metric, a, i, b, j):
     """Distance of two rows of 7-bit codes."""
     return -byte_products(a, i, b, j) if metric == IP else byte_squares(a, i, b, j)
 
 
-@kernel(forceinline=True)
+@inlined
 def nibble_distance(metric, a, i, b, j):
     """Distance of two rows of 4-bit codes."""
     return -nibble_products(a, i, b, j) if metric == IP else nibble_squares(a, i, b, j)

@@ -21,7 +21,7 @@ One SIMD loop rules out a group of rows: what depends on the row alone stands le
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .distance import ANY_ORDER, L2, distance
 from .heap import before, pop, push
 from .threads import run_threads
@@ -63,7 +63,7 @@ def scan_products(metric, queries, rows, products, row_ids, distances, ids, size
                 sizes[q] = offer(distances[q], ids[q], sizes[q], distance(metric, queries, q, rows, n), row_ids[n])
 
 
-@kernel(forceinline=True)
+@inlined
 def any_below(squares, products, factor, limit):
     """Whether any score squares[n] - factor products[n] is at most the limit."""
     below = np.uint32(0)
@@ -72,7 +72,7 @@ def any_below(squares, products, factor, limit):
     return below != np.uint32(0)
 
 
-@kernel(forceinline=True)
+@inlined
 def score_limit(metric, worst, q_norm, longest, dim):
     """The largest score of a row that may belong to the k best, rows of the block being at most `longest`."""
     unit = np.float64(2.0) ** -22
@@ -94,7 +94,7 @@ def scan_rows(metric, queries, vectors, rows, row_ids, distances, ids, sizes):
             sizes[q] = offer(distances[q], ids[q], sizes[q], d, row_ids[row])
 
 
-@kernel(forceinline=True)
+@inlined
 def offer(distances, ids, size, d, row_id):
     """Put a pair on the heap of the k best, where it belongs there; returns the heap's size."""
     if size == distances.shape[0]:

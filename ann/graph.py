@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 
 LINE = 64  # bytes in a cache line
 # in state: rows, live rows, largest id ever, lists in upper, entry point, vacant rows
@@ -40,7 +40,7 @@ class Graph(NamedTuple):
     state: np.ndarray  # (6,) int64
 
 
-@kernel(forceinline=True)
+@kernel(inline="always")
 def neighborhood(graph, row, layer):
     """The list of a row's links on a layer, spare places included: a view, so writing to it changes the graph."""
     if layer == 0:
@@ -48,7 +48,7 @@ def neighborhood(graph, row, layer):
     return graph.upper[graph.upper_start[row] + layer - 1]
 
 
-@kernel(forceinline=True)
+@inlined
 def degree(links):
     """Number of links in a list."""
     size = 0

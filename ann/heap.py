@@ -9,10 +9,10 @@ Pairs are ordered by distance, and equal distances by label, so every result is 
 near the end, and because "the next candidate" and "the worst result" are then two positions of one array.
 """
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 
 
-@kernel(forceinline=True)
+@inlined
 def before(distance_a, label_a, distance_b, label_b):
     """Whether pair a comes before pair b."""
     return distance_a < distance_b or (distance_a == distance_b and label_a < label_b)
@@ -52,7 +52,7 @@ def pop(distances, labels, size):
     return size
 
 
-@kernel(forceinline=True)
+@inlined
 def insert_sorted(distances, labels, size, distance, label):
     """Insert a pair into the sorted pairs [0, size), dropping the last where the arrays are full; returns its place.
 

@@ -7,12 +7,11 @@ Source   Malkov & Yashunin 2016 (arXiv:1603.09320), Algorithms 1-5, here in the 
 Where we leave the paper
 - Order   Everything is ordered by (distance, row), so the graph and every answer are unique. In Algorithm 4 we keep e
           also when it is exactly as close to r as to q, as nmslib does.
-- Batch   INSERT is cut in three, and a batch of rows goes through each part together: all find their neighbours in the
-          graph as it was, on any number of threads; then all enter the tree below, one by one; then every list that
-          gets new links is written by one thread. So the graph does not depend on the threads. Batches are 0.2 %
-          of the rows; rows that come one after another are often neighbours, and those of one batch do not meet: with
-          2 % recall at ef 64 fell from .998 to .980 on 10k passages in their order, with 0.2 % to .996. A row that
-          rises above the top ends a batch.
+- Batch   INSERT is cut in four, and a batch of rows goes through each part together: all walk through the graph as it
+          was, on any number of threads; then each also meets the rows of its batch before it, and chooses; then all
+          enter the tree below, one by one; then every list that gets new links is written by one thread. So the graph
+          does not depend on the threads. A row misses none of those before it, as in the paper, but for layers
+          above 0. A batch is 2 % of the rows; a row that rises above the top ends it.
 - Tree    Shrinking a list can remove the last link to a row, and the paper's graphs do lose rows. Here each new row
           also gets a *parent*: the nearest row found that has fewer than M_max0 / 2 children. The links parent ↔ child
           are never dropped, so layer 0 holds a spanning tree both ways and every row is reachable from every other,
@@ -32,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import bare, inlined, kernel
 from .distance import distance, same_row
 from .graph import COUNT, ENTRY, LAST_ID, LIVE, UPPER, VACANT, degree, neighborhood
 from .heap import before, insert_sorted, pop, push
@@ -61,27 +60,27 @@ class Parameters(NamedTuple):
 #         W ← search-layer(q, W, ef_construction);  neighbors ← select-neighbors(q, W, M)
 #         link q and neighbors both ways;  shrink lists longer than M_max (layer 0: M_max0)
 #
-# The first part writes the new rows' own lists, which nobody reads yet; the second makes them part of the graph, and
-# leaves it whole; the third adds the links back to them.
+# Parts 1 and 2 write what nobody reads yet; part 3 makes the new rows part of the graph, and leaves it whole; part 4
+# adds the links back to them.
 
 
 @kernel
 def find_neighbors(graph, parameters, rows, W, sizes, originals, visited):
-    """Part 1, for any share of a batch: choose each row's neighbours on all its layers, and look for a copy of it.
+    """Part 1, for any share of a batch: walk, choose each row's neighbours above layer 0, and look for a copy of it.
 
     Out      W (B, ef_construction), sizes (B,): what the walk on layer 0 found; originals (B,): an equal row, or -1
     Shapes   rows (B,)
     """
     entry_point = graph.state[ENTRY]
     top = graph.levels[entry_point]
+    fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     for b in range(rows.shape[0]):
         q, w = rows[b], W[b]
         level = min(top, graph.levels[q])
         drop_links(graph, q)  # those of an interrupted add
-        size = descend(graph, graph.points, q, level, w, visited[0])
-        originals[b] = -1
+        size = descend(graph, graph.points, q, level, w, visited[0], fresh)
         for layer in range(level, 0, -1):
-            size = search_layer(graph, graph.points, q, w, size, layer, visited[0])
+            size = search_layer(graph, graph.points, q, w, size, layer, visited[0], fresh)
             if layer == level:
                 originals[b] = find_copy(graph, q, w, size)
             if originals[b] < 0:
@@ -89,14 +88,33 @@ def find_neighbors(graph, parameters, rows, W, sizes, originals, visited):
         sizes[b] = size if originals[b] < 0 else 0
     search_layer_many(graph, graph.points, rows, W, sizes, visited)
     for b in range(rows.shape[0]):
-        q, w = rows[b], W[b]
-        if originals[b] < 0 and min(top, graph.levels[q]) == 0:
-            originals[b] = find_copy(graph, q, w, sizes[b])
-        if originals[b] < 0:
-            select_neighbors(graph, parameters, q, w, sizes[b], 0, visited[0], graph.neighbors0[q])
+        if originals[b] < 0 and min(top, graph.levels[rows[b]]) == 0:
+            originals[b] = find_copy(graph, rows[b], W[b], sizes[b])
 
 
 @kernel
+def choose_neighbors(graph, parameters, rows, start, stop, W, sizes, originals, chosen, visited):
+    """Part 2, for the rows [start, stop) of a batch: they meet those before them, and choose neighbours on layer 0.
+
+    In, out  W, sizes: what the walk found, then also the batch's rows
+    Out      chosen (B, M): neighbours, then -1
+    """
+    for b in range(start, stop):
+        if originals[b] >= 0:
+            continue
+        q, w, size = rows[b], W[b], sizes[b]
+        for earlier in range(b):
+            if originals[earlier] < 0:
+                e = rows[earlier]
+                found = key(distance(graph.walk, graph.points, q, graph.points, e), e)
+                if size < w.shape[0] or found < w[size - 1]:
+                    insert_key(w, size, found)
+                    size = min(size + 1, w.shape[0])
+        sizes[b] = size
+        select_neighbors(graph, parameters, q, w, size, 0, visited, chosen[b])
+
+
+@bare
 def find_copy(graph, q, W, size):
     """The first row of W that is equal to q; -1 where there is none."""
     to_itself = distance(graph.walk, graph.points, q, graph.points, q)
@@ -107,12 +125,13 @@ def find_copy(graph, q, W, size):
 
 
 @kernel
-def commit(graph, parameters, rows, W, sizes, originals, ids, live, new_ids, dead):
-    """Part 2: each row gets a parent, or hangs on its original; the rows get the new ids, and those of `dead` die.
+def commit(graph, parameters, rows, W, sizes, originals, chosen, ids, live, new_ids, dead):
+    """Part 3: each row gets a parent, or hangs on its original; the rows get the new ids, and those of `dead` die.
 
     Rows are vacant ones, or those after the last one.
     """
     state = graph.state
+    candidates, kept = np.empty(parameters.M_max0 + 1, np.uint64), np.empty(parameters.M_max0, np.int32)
     for row in dead:
         ids[row], live[row] = np.int64(-1), False
     for b in range(rows.shape[0]):
@@ -122,8 +141,10 @@ def commit(graph, parameters, rows, W, sizes, originals, ids, live, new_ids, dea
         elif state[ENTRY] < 0:
             graph.parent[q], state[ENTRY] = q, q
         else:
+            for place in range(parameters.M):
+                graph.neighbors0[q, place] = chosen[b, place]
             adopt(graph, parameters, q, W[b], sizes[b])
-            connect(graph, graph.parent[q], q, 0, parameters.M_max0)
+            connect(graph, graph.parent[q], q, 0, parameters.M_max0, candidates, kept)
             if graph.levels[q] > graph.levels[state[ENTRY]]:
                 state[ENTRY] = q
         if q < state[COUNT]:
@@ -136,14 +157,14 @@ def commit(graph, parameters, rows, W, sizes, originals, ids, live, new_ids, dea
     state[LIVE] += rows.shape[0] - dead.shape[0]
 
 
-@kernel
+@bare
 def drop_links(graph, q):
     """Empty q's own lists on all its layers."""
     for layer in range(graph.levels[q] + 1):
         neighborhood(graph, q, layer)[:] = np.int32(-1)
 
 
-@kernel
+@bare
 def hang(graph, q, original):
     """Put q at the head of the chain of copies of a linked row; q's own links are dropped."""
     drop_links(graph, q)
@@ -152,24 +173,25 @@ def hang(graph, q, original):
 
 
 @kernel
-def link_back(graph, parameters, rows, part, parts):
-    """Part 3: add the new rows to their neighbours' lists; thread `part` of `parts` writes those of its own rows."""
+def link_back(graph, parameters, rows, chosen, part, parts):
+    """Part 4: add the new rows to their neighbours' lists; thread `part` of `parts` writes those of its own rows."""
+    candidates, kept = np.empty(parameters.M_max0 + 1, np.uint64), np.empty(parameters.M_max0, np.int32)
     for b in range(rows.shape[0]):
         q = rows[b]
         for layer in range(graph.levels[q], -1, -1):
-            links = neighborhood(graph, q, layer)
+            links = neighborhood(graph, q, layer) if layer else chosen[b]  # q's list on layer 0 may grow meanwhile
             m_max = parameters.M_max0 if layer == 0 else parameters.M
             for place in range(links.shape[0]):
                 e = links[place]
                 if e < 0:
                     break
-                tree = layer == 0 and (graph.parent[q] == e or graph.parent[e] == q)  # linked by part 2
+                tree = layer == 0 and graph.parent[q] == e  # linked by part 3
                 if e % parts == part and not tree:
-                    connect(graph, e, q, layer, m_max)
+                    connect(graph, e, q, layer, m_max, candidates, kept)
 
 
-@kernel
-def connect(graph, e, q, layer, m_max):
+@bare
+def connect(graph, e, q, layer, m_max, candidates, kept):
     """Add the link e → q; where e's list is full, keep its tree links and choose the others by Algorithm 4."""
     links = neighborhood(graph, e, layer)
     size = degree(links)
@@ -178,8 +200,6 @@ def connect(graph, e, q, layer, m_max):
         return
     for place in range(m_max):
         prefetch(graph.points, np.int64(links[place]))
-    candidates = np.empty(m_max + 1, np.uint64)
-    kept = np.empty(m_max, np.int32)
     r, count = 0, 0
     for place in range(m_max + 1):
         row = links[place] if place < m_max else q
@@ -190,11 +210,11 @@ def connect(graph, e, q, layer, m_max):
             insert_key(candidates, count, key(distance(graph.walk, graph.points, e, graph.points, row), row))
             count += 1
     r = select_neighbors_heuristic(graph, candidates, count, kept, r, m_max, False)
-    links[:r] = kept[:r]
-    links[r:] = np.int32(-1)
+    for place in range(links.shape[0]):
+        links[place] = kept[place] if place < r else np.int32(-1)
 
 
-@kernel
+@bare
 def adopt(graph, parameters, q, W, size):
     """Give q a parent, and add it to q's links where it is not among them.
 
@@ -220,7 +240,7 @@ def adopt(graph, parameters, q, W, size):
         links[size] = parent
 
 
-@kernel
+@bare
 def children(graph, e, q, limit):
     """How many children row e has, and its child number q mod limit (-1 where there are fewer)."""
     links = graph.neighbors0[e]
@@ -236,8 +256,8 @@ def children(graph, e, q, limit):
 # ---- Algorithm 2: SEARCH-LAYER ---------------------------------------------------------------------------------------
 
 
-@kernel
-def search_layer(graph, queries, q, W, size, layer, visited):
+@bare
+def search_layer(graph, queries, q, W, size, layer, visited, fresh):
     """The ef nearest rows to query q that a best-first walk finds on a layer; ef is the length of W.
 
         C ← W ← ep
@@ -249,7 +269,6 @@ def search_layer(graph, queries, q, W, size, layer, visited):
     In: the `size` entry points. Out: W, sorted keys (keys.py); returns |W|. C is the keys of W not marked as expanded.
     """
     epoch = enter(W, size, visited)
-    fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     place = 0
     while place < size:
         if W[place] & EXPANDED:
@@ -261,7 +280,7 @@ def search_layer(graph, queries, q, W, size, layer, visited):
     return size
 
 
-@kernel
+@inlined
 def enter(W, size, visited):
     """Start a walk from the entry points W[:size]; returns its epoch."""
     epoch = next_epoch(visited)
@@ -271,7 +290,7 @@ def enter(W, size, visited):
     return epoch
 
 
-@kernel(forceinline=True)
+@inlined
 def unseen(graph, row, layer, visited, epoch, fresh):
     """Neighbours that this walk meets for the first time, into `fresh`, their vectors on the way; returns how many.
 
@@ -292,7 +311,7 @@ def unseen(graph, row, layer, visited, epoch, fresh):
     return count
 
 
-@kernel(forceinline=True)
+@inlined
 def measure(graph, queries, q, fresh, count, W, place, size):
     """Put the fresh rows that belong there into W; returns the first place that may not be expanded, and |W|."""
     ef = W.shape[0]
@@ -317,6 +336,13 @@ def search_layer_many(graph, queries, rows, W, sizes, visited):
     lanes = visited.shape[0]
     walk, place, count = np.full(lanes, -1), np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
     epoch, fresh = np.empty(lanes, np.uint8), np.empty((lanes, graph.neighbors0.shape[1]), np.int32)
+    walk_in_turn(graph, queries, rows, W, sizes, visited, walk, place, count, epoch, fresh)
+
+
+@bare
+def walk_in_turn(graph, queries, rows, W, sizes, visited, walk, place, count, epoch, fresh):
+    """The walks."""
+    lanes = visited.shape[0]
     begun, walking = 0, True
     while walking:
         walking = False
@@ -348,7 +374,7 @@ def search_layer_many(graph, queries, rows, W, sizes, visited):
 
 
 @kernel
-def search_layer_allowed(graph, queries, q, W, size, allowed, visited):
+def search_layer_allowed(graph, queries, q, W, size, allowed, visited, fresh):
     """`search_layer` on layer 0 for a filter: W holds only rows that are allowed or have an allowed copy, C holds all.
 
     Equal to `search_layer` where all are allowed. Goes on while |W| < ef: as every row can be reached, W ends with ef
@@ -357,7 +383,6 @@ def search_layer_allowed(graph, queries, q, W, size, allowed, visited):
     ef = W.shape[0]
     epoch = enter(W, size, visited)
     c_distances, c_labels = np.empty(graph.parent.shape[0], np.float32), np.empty(graph.parent.shape[0], np.int64)
-    fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     c_size, w_size = 0, 0
     for place in range(size):  # an entry point that is not allowed leaves W
         entry = W[place]
@@ -382,7 +407,7 @@ def search_layer_allowed(graph, queries, q, W, size, allowed, visited):
     return w_size
 
 
-@kernel
+@bare
 def any_allowed(graph, row, allowed):
     """Whether a row or one of its copies is allowed."""
     while row >= 0:
@@ -405,7 +430,7 @@ def select_neighbors(graph, parameters, q, W, size, layer, visited, links):
     return select_neighbors_heuristic(graph, W, size, links, 0, parameters.M, parameters.keep_pruned)
 
 
-@kernel
+@bare
 def select_neighbors_simple(W, size, R, M):
     """Algorithm 3: the M nearest of the sorted candidates, into R; returns |R|."""
     count = min(size, M)
@@ -414,7 +439,7 @@ def select_neighbors_simple(W, size, R, M):
     return count
 
 
-@kernel
+@bare
 def select_neighbors_heuristic(graph, W, size, R, r, M, keep_pruned):
     """Algorithm 4: near candidates in different directions, into R; returns |R| ≤ M.
 
@@ -441,7 +466,7 @@ def select_neighbors_heuristic(graph, W, size, R, r, M, keep_pruned):
     return r
 
 
-@kernel(forceinline=True)
+@inlined
 def is_diverse(graph, d, e, R, r):
     """Whether e, at distance d from q, is at least as near to q as to every row of R."""
     for place in range(r):
@@ -450,7 +475,7 @@ def is_diverse(graph, d, e, R, r):
     return True
 
 
-@kernel
+@bare
 def contains(R, start, stop, e):
     """Whether e is among R[start:stop]."""
     for place in range(start, stop):
@@ -482,14 +507,14 @@ def extend_candidates(graph, q, W, size, layer, visited):
 # ---- Algorithm 5: K-NN-SEARCH ----------------------------------------------------------------------------------------
 
 
-@kernel
-def descend(graph, queries, q, level, W, visited):
+@bare
+def descend(graph, queries, q, level, W, visited, fresh):
     """Put the entry point for a layer into W; returns 1. For l_c = L … level+1: W ← search-layer(q, W, ef = 1)"""
     entry_point = graph.state[ENTRY]
     W[0] = key(distance(graph.walk, queries, q, graph.points, entry_point), entry_point)
     size = 1
     for layer in range(graph.levels[entry_point], level, -1):
-        size = search_layer(graph, queries, q, W[:1], size, layer, visited)
+        size = search_layer(graph, queries, q, W[:1], size, layer, visited, fresh)
     return size
 
 
@@ -504,10 +529,11 @@ def search_batch(graph, queries, points, ef, refined, allowed, filtered, sifted,
     """
     wide = ef + ef // 4 if sifted else ef
     W, sizes = np.empty((min(GROUP, queries.shape[0]), wide), np.uint64), np.empty(GROUP, np.int64)
+    fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     for first in range(0, queries.shape[0], GROUP):
         rows = np.arange(first, min(first + GROUP, queries.shape[0]))
         for b in range(rows.shape[0]):
-            sizes[b] = descend(graph, points, rows[b], 0, W[b], visited[0])
+            sizes[b] = descend(graph, points, rows[b], 0, W[b], visited[0], fresh)
         if sifted or not filtered:
             search_layer_many(graph, points, rows, W, sizes, visited)
         for b in range(rows.shape[0]):
@@ -516,17 +542,17 @@ def search_batch(graph, queries, points, ef, refined, allowed, filtered, sifted,
                 found = sizes[b]
                 sizes[b] = sift(graph, W[b], found, allowed)
                 if sizes[b] < ef and found == wide:
-                    sizes[b] = descend(graph, points, q, 0, w, visited[0])
-                    sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0])
+                    sizes[b] = descend(graph, points, q, 0, w, visited[0], fresh)
+                    sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0], fresh)
             elif filtered:
-                sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0])
+                sizes[b] = search_layer_allowed(graph, points, q, w, sizes[b], allowed, visited[0], fresh)
             size = min(sizes[b], ef)
             if refined:
                 size = refine(graph, queries, q, w, min(size, refined))
             name(graph, w, size, allowed, filtered, row_ids, ids[q], distances[q])
 
 
-@kernel
+@bare
 def sift(graph, W, size, allowed):
     """Keep what is allowed, or has an allowed copy; returns how many."""
     kept = 0
@@ -537,7 +563,7 @@ def sift(graph, W, size, allowed):
     return kept
 
 
-@kernel
+@bare
 def refine(graph, queries, q, W, size):
     """Measure the first `size` of W on the vectors, and sort them by that; returns `size`."""
     for place in range(size):
@@ -548,7 +574,7 @@ def refine(graph, queries, q, W, size):
     return size
 
 
-@kernel
+@bare
 def name(graph, W, size, allowed, filtered, row_ids, ids, distances):
     """The first k of W and its rows' copies by (distance, id), into ids (k,) and distances (k,)."""
     k, count = ids.shape[0], 0

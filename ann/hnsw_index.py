@@ -9,13 +9,14 @@ from tqdm import tqdm
 from .consolidate import bypass, drop_removed, settle_copies
 from .exact import exact_search
 from .graph import ENTRY, GONE, UPPER, VACANT, Graph, aligned_empty, grow, list_width
-from .hnsw import Parameters, commit, find_neighbors, link_back, search_batch
+from .hnsw import Parameters, choose_neighbors, commit, find_neighbors, link_back, search_batch
 from .index import CHUNK, Index, number
 from .inputs import MAX_EF, positive_int
 from .quantize import BITS, Quantizer, refined, walk_metric, width
 from .threads import run_threads
 from .visited import LANES, VisitedPool
 
+BATCH = 256  # rows inserted together at most: each is compared with all those before it
 MAX_LEVEL = 60  # beyond any level that a 64-bit uniform draw can give with M ≥ 2
 
 
@@ -129,11 +130,11 @@ class HNSW(Index):
         self._lock.exclusively(vars(self).update, fitted)
 
     def _places(self, most):
-        """Rows for the next batch: vacant ones, else new ones; 0.2 % of those there are, one by one below a thousand.
+        """Rows for the next batch: vacant ones, else new ones; 2 % of those there are, one by one below a hundred.
 
         A row that rises above the top layer ends its batch, so that the next find it there.
         """
-        size = min(most, max(1, min(CHUNK, self._count // 500)))
+        size = min(most, max(1, min(BATCH, self._count // 50)))
         vacant = np.flatnonzero(self._parent[: self._count] == GONE)[:size] if self._vacant_count else ()
         if len(vacant):
             return vacant  # levels stay with the places, and the top layer has been built for them
@@ -148,7 +149,7 @@ class HNSW(Index):
         graph, parameters, size = self._graph(), self._parameters, len(rows)
         threads = min(threads, size)
         W, sizes = np.empty((size, self.ef_construction), np.uint64), np.zeros(size, np.int64)
-        originals = np.full(size, -1, np.int64)
+        originals, chosen = np.full(size, -1, np.int64), np.full((size, self.M), -1, np.int32)
         share = -(-size // threads)
 
         def find(start):
@@ -156,16 +157,23 @@ class HNSW(Index):
             with self._visited.borrow(len(self._parent)) as visited:
                 find_neighbors(graph, parameters, rows[part], W[part], sizes[part], originals[part], visited)
 
+        def choose(start):
+            stop = min(start + share, size)
+            with self._visited.borrow(len(self._parent)) as visited:
+                choose_neighbors(graph, parameters, rows, start, stop, W, sizes, originals, chosen, visited[0])
+
+        def enter():
+            commit(graph, parameters, rows, W, sizes, originals, chosen, self._ids, self._live, new_ids, dead)
+            run_threads(link, range(threads), threads)  # an interrupt here costs only some links
+
+        def link(part):
+            link_back(graph, parameters, rows, chosen, part, threads)
+
         if self._entry_point >= 0:
             run_threads(find, range(0, size, share), threads)
         copies_in_batch(self._vectors[rows], rows, originals)
-        names = self._ids, self._live, new_ids, dead
-        self._lock.exclusively(commit, graph, parameters, rows, W, sizes, originals, *names)
-
-        def link(part):
-            link_back(graph, parameters, rows, part, threads)
-
-        self._lock.exclusively(run_threads, link, range(threads), threads)  # an interrupt here costs only some links
+        run_threads(choose, range(0, size, share), threads)
+        self._lock.exclusively(enter)
 
     def _make_levels(self, rows):
         """Draw the levels of new rows and make room for their upper lists."""

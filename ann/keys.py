@@ -11,7 +11,7 @@ because "the next candidate" and "the worst result" are then two positions of on
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined
 
 ONE, HALF = np.uint64(1), np.uint64(32)
 EXPANDED = np.uint64(1)
@@ -20,7 +20,7 @@ SIGN, ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
 NO_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@kernel(forceinline=True)
+@inlined
 def key(distance, row):
     """The key of a row not expanded yet."""
     bits = np.float32(distance).view(np.uint32)
@@ -28,7 +28,7 @@ def key(distance, row):
     return np.uint64(bits) << HALF | np.uint64(row) << ONE
 
 
-@kernel(forceinline=True)
+@inlined
 def distance_of(key):
     """The float32 distance of a key."""
     bits = np.uint32(key >> HALF)
@@ -36,13 +36,13 @@ def distance_of(key):
     return np.uint32(bits).view(np.float32)
 
 
-@kernel(forceinline=True)
+@inlined
 def row_of(key):
     """The row of a key."""
     return np.int64((key >> ONE) & ROW)
 
 
-@kernel(forceinline=True)
+@inlined
 def insert_key(keys, size, key):
     """Insert into the sorted keys [0, size), dropping the last where the array is full; returns the place.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .distance import distance
 from .graph import COUNT, UPPER, aligned_empty, assign_ids, grow
 from .heap import before, pop, push
@@ -149,7 +149,7 @@ def insert(graph, neighbors, ef, ids, live, new_ids, dead, visited):
     assign_ids(ids, live, graph.state, new_ids, dead)
 
 
-@kernel(forceinline=True)
+@inlined
 def new_block(graph):
     """Take the next block of the table."""
     block = graph.state[UPPER]

@@ -19,7 +19,7 @@ Differs   16 codewords of 2 dimensions in place of 256 of 8: twice the bytes, fi
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .distance import ANY_ORDER, squared_l2
 from .fastscan import BLOCK, add_up
 from .heap import before
@@ -174,7 +174,7 @@ def scan_codes(
     return min(size, keep)
 
 
-@kernel(forceinline=True)
+@inlined
 def any_near(probe, bias, step, sums, limit, near):
     """The estimates of a block, into `near`, and whether any is at most the limit: one SIMD loop."""
     found = np.uint32(0)

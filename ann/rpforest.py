@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .distance import distance, inner_product, squared_l2
 from .exact import offer
 from .fitted import HELD, Fitted
@@ -218,7 +218,7 @@ def extend(forest, vectors, rows, draws, state):
     state[HELD] += rows.shape[0]
 
 
-@kernel(forceinline=True)
+@inlined
 def margin_of(forest, node, vectors, row):
     """On which side of a node's plane a vector lies, and how far from it."""
     return inner_product(forest.planes, node, vectors, row) + forest.offsets[node]

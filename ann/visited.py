@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined
 
 
-@kernel
+@inlined
 def next_epoch(visited):
     """Start a new search: returns its stamp. Position 0 of `visited` holds the last one, row r is at r + 1."""
     if visited[0] == np.uint8(255):

@@ -144,13 +144,13 @@ def test_search_layer_allowed_equals_search_layer():
     index = ann.HNSW(6, "l2", M=4, ef_construction=20)
     index.add(clusters(0, N, 6))
     graph, queries, allowed = index._graph(), clusters(1, 20, 6), np.ones(N, np.bool_)
-    visited = np.zeros(N + 1, np.uint8)
+    visited, fresh = np.zeros(N + 1, np.uint8), np.empty(graph.neighbors0.shape[1], np.int32)
     for q in range(20):
         found = []
         for search, extra in ((search_layer, 0), (search_layer_allowed, allowed)):
             W = np.empty(13, np.uint64)
             W[0] = key(distance(0, queries, q, graph.vectors, 0), 0)
-            size = search(graph, queries, q, W, 1, extra, visited)
+            size = search(graph, queries, q, W, 1, extra, visited, fresh)
             found.append([(float(distance_of(w)), int(row_of(w))) for w in W[:size]])
         assert found[0] == found[1]
 
@@ -301,9 +301,10 @@ def test_search_layer_many_equals_search_layer():
     W = np.array([[key(distance(0, queries, q, graph.vectors, 5), 5)] * 9 for q in rows], np.uint64)
     sizes = np.array([q % 5 > 0 for q in rows], np.int64)
     alone, sizes_alone, visited = W.copy(), sizes.copy(), np.zeros((4, N + 1), np.uint8)
+    fresh = np.empty(graph.neighbors0.shape[1], np.int32)
     search_layer_many(graph, queries, rows, W, sizes, visited)
     for b, q in enumerate(rows):
-        sizes_alone[b] = search_layer(graph, queries, q, alone[b], sizes_alone[b], 0, visited[2])
+        sizes_alone[b] = search_layer(graph, queries, q, alone[b], sizes_alone[b], 0, visited[2], fresh)
         assert np.array_equal(W[b, : sizes[b]], alone[b, : sizes_alone[b]])
     assert np.array_equal(sizes, sizes_alone)
 

@@ -38,18 +38,26 @@ class HNSW:
         self.insert_batch([vector], [level])
 
     def insert_batch(self, vectors, levels):
-        """All find their neighbours in the graph as it is; then all get parents; then all get links back."""
+        """All walk the graph as it is, meet those before them and choose; all get parents; all get links back."""
         batch = range(len(self.vectors), len(self.vectors) + len(vectors))
         for vector, level in zip(vectors, levels, strict=True):
             self.vectors.append(vector)
             self.links.append([[] for _ in range(level + 1)])
             self.parent.append(-1)
-        found = [self.find(q) for q in batch] if self.entry_point >= 0 else [([], None)]
+        found = [self.find(q) if self.entry_point >= 0 else ([], None) for q in batch]
+        chosen = {}
         for q, (W, original) in zip(batch, found, strict=True):
             twins = [e for e in batch if e < q and list(self.vectors[e]) == list(self.vectors[q])]
             if original is None and twins:
                 twin = found[twins[0] - batch[0]][1]
                 original = twins[0] if twin is None else twin
+            found[q - batch[0]] = W, original
+            if original is None:
+                linked = [e for e in batch if e < q and found[e - batch[0]][1] is None]
+                W += [(self.far(self.vectors[q], e), e) for e in linked]
+                W[:] = sorted(W)[: self.ef_construction]
+                chosen[q] = self.select_neighbors(q, W, 0)
+        for q, (W, original) in zip(batch, found, strict=True):
             if original is not None:
                 self.links[q] = [[] for _ in self.links[q]]
                 self.chains.setdefault(original, []).append(q)
@@ -57,6 +65,7 @@ class HNSW:
             elif self.entry_point < 0:
                 self.parent[q] = self.entry_point = q
             else:
+                self.links[q][0] = list(chosen[q])
                 self.parent[q] = self.find_parent(q, W)
                 if self.parent[q] not in self.links[q][0]:
                     self.links[q][0].append(self.parent[q])
@@ -64,13 +73,13 @@ class HNSW:
                 if len(self.links[q]) > len(self.links[self.entry_point]):
                     self.entry_point = q
         for q in batch:
-            for layer, neighbors in enumerate(self.links[q]):
-                for e in neighbors:
-                    if e < batch[0] and not (layer == 0 and e == self.parent[q]):
+            for layer, links in enumerate(self.links[q]):
+                for e in links if layer else chosen.get(q, []):
+                    if not (layer == 0 and e == self.parent[q]):
                         self.connect(e, q, layer)
 
     def find(self, q):
-        """(W of layer 0, None) after choosing q's neighbours on every layer, or (W, a row equal to q)."""
+        """(W of layer 0, None) after choosing q's neighbours above it, or (W, a row equal to q)."""
         vector, level, top = self.vectors[q], len(self.links[q]) - 1, len(self.links[self.entry_point]) - 1
         W = [(self.far(vector, self.entry_point), self.entry_point)]
         for layer in range(top, level, -1):
@@ -80,7 +89,8 @@ class HNSW:
             equal = [e for _, e in W if list(self.vectors[e]) == list(vector)]
             if layer == min(top, level) and equal:
                 return W, equal[0]
-            self.links[q][layer] = self.select_neighbors(q, W, layer)
+            if layer:
+                self.links[q][layer] = self.select_neighbors(q, W, layer)
         return W, None
 
     def find_parent(self, q, W):
