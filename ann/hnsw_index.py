@@ -241,6 +241,11 @@ class HNSW(Index):
 
         run_threads(answer, range(0, len(queries), size), threads)
 
+    def scans(self, k, allowed=None):
+        """Whether a search for k among so many allowed rows, by default all, compares with each and so is exact."""
+        filtered = allowed is not None or self._has_removed()
+        return filtered and self._better_exact(len(self) if allowed is None else allowed, max(self.effort, k))
+
     def _better_exact(self, allowed, ef):
         """Whether comparing with all allowed rows is faster than a walk that has to pass the others.
 

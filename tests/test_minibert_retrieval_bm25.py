@@ -76,6 +76,28 @@ def test_bm25_scores_by_the_formula(texts, queries, k1, b):
         np.testing.assert_allclose(index.scores(query), expected, rtol=1e-5, atol=0)
 
 
+@given(texts_of_few_words, texts_of_few_words, st.data())
+def test_bm25_terms_add_up_to_the_scores(texts, queries, data):
+    """Documents in any order, others removed, ids that do not ascend: each word gives what it alone would score."""
+    ids = data.draw(st.permutations(range(100, 100 + len(texts))))
+    index = built(BM25(), texts, ids)
+    gone = data.draw(st.sets(st.sampled_from(ids), max_size=3)) if ids else set()
+    index.remove(sorted(gone))
+    asked = data.draw(st.permutations([id for id in ids if id not in gone]))
+
+    def scored(query):
+        score = dict(zip(index.ids.tolist(), index.scores(query).tolist(), strict=True))
+        return [score[id] for id in asked]
+
+    for query in queries:
+        names, values = index.terms(query, asked)
+        np.testing.assert_allclose(values.sum(axis=1), scored(query), rtol=1e-6)
+        for name, column in zip(names, values.T, strict=True):
+            assert column.tolist() == scored(" ".join([name] * query.split().count(name)))
+    with pytest.raises(ValueError, match="id 99 is not in the index"):
+        index.terms("a", [99])
+
+
 @given(texts_of_few_words, texts_of_few_words, st.integers(1, 14), st.data())
 def test_bm25_search_is_the_top_of_all_scores(texts, queries, k, data):
     """The first k by score, then by row, among the allowed; no hit has score 0."""

@@ -9,7 +9,7 @@ import pytest
 
 from minibert.retrieval.chat import ChatEndpoint, GenerationError
 from minibert.retrieval.rag import answer, make_prompt
-from minibert.retrieval.store import Hit
+from minibert.retrieval.search import Hit
 
 KEY = "sk-very-secret"
 HITS = [Hit("a", "Cats sleep.", 1.0, "a.md", (0, 11), {}), Hit("b", "Dogs bark.", 0.5, "b.md", (5, 15), {})]

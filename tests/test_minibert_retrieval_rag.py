@@ -11,7 +11,7 @@ from minibert.retrieval import Store
 from minibert.retrieval.chunk import count_tokens, count_words
 from minibert.retrieval.extractive import BestSentence, rank_sentences
 from minibert.retrieval.rag import Draft, answer, make_prompt, resolve
-from minibert.retrieval.store import Hit
+from minibert.retrieval.search import Hit
 
 ENCODER = HashEncoder()
 DOCUMENTS = [

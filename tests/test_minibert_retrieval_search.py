@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+import ann.hnsw_index
 from helpers import HashEncoder
 from minibert.retrieval import Store, StoreError
 from minibert.retrieval.bm25 import BM25
@@ -65,6 +66,10 @@ def test_hybrid_fuses_what_both_stages_found(store):
         assert sum(fusion["terms"].values()) == pytest.approx(hit.score)
         assert hit.stages["dense"]["rank"] == by_vectors.index(hit.id) + 1
         assert ("sparse" in hit.stages) == (hit.id in by_words)
+        if "sparse" in hit.stages:
+            terms = hit.stages["sparse"]["terms"]
+            assert sum(terms.values()) == pytest.approx(hit.stages["sparse"]["score"])
+            assert terms.keys() == set(question.split()) & set(hit.text.split())
     assert set(hits.times) == {"encode", "dense", "sparse", "fusion", "read"}
 
 
@@ -110,6 +115,18 @@ def test_where_excludes_at_every_stage(store, options):
     assert store.search("word1", where={"year": 1900}, **options) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "exact"), [({}, False), ({"exact": True}, True), ({"where": {"year": 2003}}, True)]
+)
+def test_hits_tell_whether_all_vectors_were_scanned(store, monkeypatch, options, exact):
+    """Exact where asked for, and where so few passages meet the condition that HNSW scans them."""
+    monkeypatch.setattr(ann.HNSW, "effort", 1)
+    scanned, scan = [], ann.hnsw_index.exact_search
+    monkeypatch.setattr(ann.hnsw_index, "exact_search", lambda *a: scanned.append(a) or scan(*a))
+    assert store.search("word1", k=1, **options)[0].stages["dense"]["exact"] is exact
+    assert bool(scanned) == ("where" in options)
+
+
 def test_rerank_orders_the_candidates_by_the_model(store):
     """The candidates of the stage before, in the order of the model's scores."""
     question, model = "word1 d11", Shared()
@@ -142,6 +159,9 @@ def test_diversity_holds_back_what_repeats(tmp_path):
         hits = store.search("cats sleep", k=4, diversity=0.6)
     assert [hit.id for hit in plain][:2] == ["a", "b"]
     assert hits[0].id == "a" and hits[-1].id == "b"
+    for hit in hits:
+        note = hit.stages["diversity"]
+        assert note["score"] == pytest.approx(0.4 * note["relevance"] - note["penalty"])
     assert hits[0].stages["diversity"]["penalty"] == 0
     assert hits[-1].stages["diversity"]["penalty"] == pytest.approx(0.6)
 

@@ -176,6 +176,31 @@ class BM25:
         run_threads(answer, range(0, len(asked), size) if room else (), threads)
         return np.where(rows >= 0, self.ids[rows] if room else -1, -1), scores
 
+    def terms(self, query: str, ids: Sequence[int]) -> tuple[list[str], np.ndarray]:
+        """The question's words that some document holds, and what each gives to the scores of these documents.
+
+        Shapes   n ids → W words, (n, W) float32, each row of which adds up to the document's score
+        Raises   ValueError: an id that is not in the index
+        """
+        ids = as_ids(ids)
+        ascending = (self.ids[1:] > self.ids[:-1]).all()  # as a store's do: spares the sort of all
+        order = None if ascending else np.argsort(self.ids)
+        places = np.searchsorted(self.ids, ids, sorter=order)
+        places = places[places < len(self)]
+        rows = places if order is None else order[places]
+        if len(rows) < len(ids) or (self.ids[rows] != ids).any():
+            raise ValueError(f"ids: id {np.setdiff1d(ids, self.ids)[0]} is not in the index")
+        asked, postings = self._ask([query])[0], self._postings
+        values = np.zeros((len(ids), len(asked)), np.float32)
+        for column, (word, times) in zip(values.T, asked.items(), strict=True):
+            part = slice(*postings.starts[word : word + 2])
+            holders = postings.rows[part]
+            places = np.searchsorted(holders, rows)
+            held = np.flatnonzero(places < len(holders))
+            held = held[holders[places[held]] == rows[held]]
+            column[held] = np.float32(times) * postings.impacts[part][places[held]]
+        return [self.vocabulary[word] for word in asked], values
+
     def _ask(self, queries: Sequence[str]) -> list[Counter[int]]:
         """For each question, the numbers of its words that some document holds, and how often it has them."""
         found = []

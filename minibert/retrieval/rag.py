@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from minibert.retrieval.chunk import Count, Span, count_tokens, count_words
 
 if TYPE_CHECKING:
-    from minibert.retrieval.store import Hit
+    from minibert.retrieval.search import Hit
 
 PASSAGES = 5  # searched for an answer, unless asked otherwise
 BUDGET = 2048  # tokens of a prompt

@@ -37,11 +37,12 @@ class Hit:
     under, where the store cuts by structure. stages says how the hit was found, one entry a stage of the search that
     gave it a rank (from 1):
 
-        dense      score: the encoder's similarity; exact: all vectors were scanned
-        sparse     score: BM25
+        dense      score: the encoder's similarity; exact: all vectors that may be a hit were scanned
+        sparse     score: BM25; terms: what each word of the question gave to it
         fusion     score; terms: what dense and sparse gave to it
         rerank     score: the model's
-        diversity  relevance in [0, 1]; penalty for what it repeats of the hits before it
+        diversity  score: (1 − diversity) · relevance − penalty; relevance: the score before, brought to [0, 1];
+                   penalty: for what it repeats of the hits before it
     """
 
     id: str
@@ -155,17 +156,20 @@ def matching(db: sqlite3.Connection, where: dict[str, Any]) -> np.ndarray:
 def dense(index, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the nearest vectors, for each question."""
     ids, distances = index.search(vectors, k=plan.depth, allow=allow)
+    exact = plan.exact or index.scans(plan.depth, None if allow is None else len(allow))
     rankings = [_ranking(row, 1.0 - distance.astype(np.float64)) for row, distance in zip(ids, distances, strict=True)]
     for ranking in rankings:
-        ranking.note("dense", score=ranking.scores.tolist(), exact=[plan.exact] * len(ranking.numbers))
+        ranking.note("dense", score=ranking.scores.tolist(), exact=[exact] * len(ranking.numbers))
     return rankings
 
 
 def sparse(index, questions: Sequence[str], plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the highest BM25 scores, for each question."""
     rankings = [_ranking(*row) for row in zip(*index.search(questions, k=plan.depth, allow=allow), strict=True)]
-    for ranking in rankings:
-        ranking.note("sparse", score=ranking.scores.tolist())
+    for question, ranking in zip(questions, rankings, strict=True):
+        words, values = index.terms(question, ranking.numbers)
+        terms = [{word: value for word, value in zip(words, row, strict=True) if value} for row in values.tolist()]
+        ranking.note("sparse", score=ranking.scores.tolist(), terms=terms)
     return rankings
 
 
@@ -213,5 +217,7 @@ def diversify(ranking: Ranking, vectors: Callable[[list[int]], np.ndarray], plan
     relevance = min_max(ranking.scores)
     places, penalties = mmr(relevance, vectors(ranking.numbers.tolist()), plan.k, plan.diversity)
     out = Ranking(ranking.numbers[places], ranking.scores[places], ranking.notes)
-    out.note("diversity", relevance=relevance[places].tolist(), penalty=penalties.tolist())
+    marginal = (1 - plan.diversity) * relevance[places] - penalties
+    told = {"score": marginal, "relevance": relevance[places], "penalty": penalties}
+    out.note("diversity", **{name: values.tolist() for name, values in told.items()})
     return out

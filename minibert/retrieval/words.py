@@ -208,6 +208,10 @@ class Vocabulary:
         bounds = self.starts.tolist()
         return map(text.__getitem__, map(slice, bounds, bounds[1:]))
 
+    def __getitem__(self, number: int) -> str:
+        start, end = self.starts[number : number + 2]
+        return self.store[start:end].tobytes().decode("utf-32-le", "surrogatepass")
+
     def number(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
         """Numbers (T,) int32 of the words of texts, read a block at a time, and where each text's start (B + 1,).
 
