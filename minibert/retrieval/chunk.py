@@ -91,6 +91,9 @@ def chunk_text(
     """
     if size < 1 or not 0 <= overlap < size:
         raise ValueError(f"expected size ≥ 1 and 0 ≤ overlap < size, got size {size} and overlap {overlap}")
+    start, end = _trim(text, 0, len(text))
+    if start < end and count([text[start:end]])[0] <= size:  # as most are: one count in place of five
+        return [Chunk(text[start:end], start, end)]
     sentences = split(text)
     pieces = _within(text, sentences, size, count)
     gaps = _gaps(text, pieces, {start for start, _ in sentences}, size, count)

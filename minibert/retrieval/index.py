@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ann
+from minibert import runtime
 from minibert.checkpoint import CheckpointError
 from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.schema import StoreError
@@ -34,6 +35,7 @@ class Following(ABC):
     """An index that holds exactly the passages of the generation its metadata names. A subclass reads and adds them."""
 
     rows = "rows"  # what a warning calls what is added
+    _options: dict[str, Any] = {}  # of index.add
 
     def __init__(self, index):
         self.index = index
@@ -60,7 +62,7 @@ class Following(ABC):
             self.index.remove(gone)
         for i in range(0, len(missing), ADD_AT_ONCE):
             ids = missing[i : i + ADD_AT_ONCE]
-            self.index.add(self._read(db, ids), ids)
+            self.index.add(self._read(db, ids), ids, **self._options)
         self.index.metadata[TOKEN] = token
         return len(missing), len(gone)
 
@@ -100,6 +102,8 @@ class FollowingVectors(Following):
     def __init__(self, index: ann.HNSW | ann.Exact, codec: Codec, metric: str):
         super().__init__(index)
         self._codec, self._metric = codec, metric
+        if isinstance(index, ann.HNSW):  # the same file on any threads
+            self._options = {"threads": runtime.one_blas_thread.threads}
 
     @classmethod
     def load(cls, path: Path, db: sqlite3.Connection, codec: Codec, metric: str) -> Following:

@@ -54,7 +54,7 @@ class Cutter:
             # What leads takes its room in every passage, but never more than half of it: the rest of it is left out.
             lead = _first("\n".join(filter(None, (document["title"], context))), self._ends, self._size // 2)
             lead = lead and lead + "\n"
-            room = max(1, self._size - self._count([lead])[0])
+            room = max(1, self._size - self._count([lead])[0]) if lead else self._size
             split = split_words if self._by == "tokens" else split_sentences
             chunks = chunk_text(text, room, min(self._overlap, room - 1), self._count, split)
             leads.extend([lead] * len(chunks))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from minibert.retrieval.rag import Answer
 
 FILE = "store.sqlite"
-DOCUMENTS_AT_ONCE = 64  # embedded together
+DOCUMENTS_AT_ONCE = 512  # embedded together
 
 
 @runtime_checkable
