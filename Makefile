@@ -11,7 +11,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers test-peers bench lint
+.PHONY: help demo test test-long peers test-peers bench lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test: .venv/test.stamp ## Run the tests: compiled, then the kernels interpreted 
 	$(PY) -m pytest -q
 	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
 	NUMBA_BOUNDSCHECK=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
+
+test-long: .venv/test.stamp ## Run the reliability tests at full size: some minutes of kills, damage and readers beside a writer
+	$(PY) -m pytest -q -m long
 
 peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
 

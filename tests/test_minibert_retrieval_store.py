@@ -1,23 +1,16 @@
 """The store: what goes in is found, in this process and the next, whatever happens in between."""
 
-import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import ann
-from helpers import ROOT, HashEncoder, run_python, tiny_tokenizer
+from helpers import HashEncoder, run_python, tiny_tokenizer
 from minibert.models.dual_encoder import DualEncoder
 from minibert.retrieval import Encoder, Store, StoreError, ingest, schema
 from minibert.retrieval.index import FollowingVectors
@@ -113,64 +106,6 @@ with Store.open(sys.argv[1], HashEncoder()) as store:
     assert (done.stdout, done.stderr) == ("40 d11\n", "")
 
 
-class StoreMachine(RuleBasedStateMachine):
-    """Any sequence of add, upsert, delete and reopen leaves the store equal to a dictionary."""
-
-    ids = st.sampled_from(["a", "b", "c", "it's", 'q"q', "../x", "n\0l"])
-    texts = st.lists(st.sampled_from(WORDS[:30]), min_size=1, max_size=12).map(" ".join)
-
-    def __init__(self):
-        super().__init__()
-        import tempfile
-
-        self.folder = tempfile.TemporaryDirectory()
-        self.model = {}
-        self.store = Store.open(self.folder.name, ENCODER, chunk_size=4)
-
-    @rule(new=st.dictionaries(ids, texts, min_size=1, max_size=4))
-    def add(self, new):
-        self.store.add([{"id": id, "text": text} for id, text in new.items()])
-        self.model.update(new)
-
-    @rule(ids=st.lists(ids, max_size=3))
-    def delete(self, ids):
-        assert self.store.delete(ids) == len(self.model.keys() & set(ids))
-        self.model = {id: text for id, text in self.model.items() if id not in ids}
-
-    @rule(damage=st.sampled_from(["none", "index lost", "index old"]))
-    def reopen(self, damage):
-        index = os.path.join(self.folder.name, "index.ann")
-        old = open(index, "rb").read() if os.path.exists(index) else None
-        self.store.close()
-        if damage != "none" and os.path.exists(index):
-            os.remove(index)
-        if damage == "index old" and old is not None:
-            open(index, "wb").write(old)
-        self.store = Store.open(self.folder.name, ENCODER, chunk_size=4)
-
-    @invariant()
-    def equals_model(self):
-        assert len(self.store) == len(self.model)
-        if not self.model:
-            return
-        for exact in (False, True):
-            hits = self.store.search("word1", k=100, exact=exact)
-            found = {
-                id: sorted((hit.span, hit.text) for hit in hits if hit.id == id) for id in {hit.id for hit in hits}
-            }
-            assert found.keys() == self.model.keys()
-            for id, text in self.model.items():
-                assert " ".join(passage for _, passage in found[id]) == text
-
-    def teardown(self):
-        self.store.close()
-        self.folder.cleanup()
-
-
-TestStoreMachine = pytest.mark.filterwarnings("ignore:.*index.ann")(StoreMachine.TestCase)
-TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
-
-
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -190,8 +125,9 @@ TestStoreMachine.settings = settings(max_examples=15, stateful_step_count=12, de
         ("text", "document number 70: expected a dict with an id"),
     ],
 )
-def test_store_refuses_bad_document_and_keeps_nothing_of_the_call(copy, document, reason):
+def test_store_refuses_bad_document_and_keeps_nothing_of_the_call(copy, document, reason, monkeypatch):
     """The error names the document; the 70 good ones before it, two batches, are not stored either."""
+    monkeypatch.setattr("minibert.retrieval.store.DOCUMENTS_AT_ONCE", 64)
     with Store.open(copy, ENCODER) as store:
         good = [{**d, "id": "new " + d["id"]} for d in documents(70)]
         with pytest.raises(ValueError, match=reason):
@@ -467,8 +403,9 @@ def test_store_refuses_an_empty_file(copy):
     assert (copy / "store.sqlite").read_bytes() == b""
 
 
-def test_store_refuses_an_id_given_twice_in_a_call(copy):
+def test_store_refuses_an_id_given_twice_in_a_call(copy, monkeypatch):
     """The error names the id and both places, also when batches lie between; nothing is stored."""
+    monkeypatch.setattr("minibert.retrieval.store.DOCUMENTS_AT_ONCE", 64)
     with Store.open(copy, ENCODER) as store:
         given = documents(70, seed=2)
         with pytest.raises(ValueError, match="'d5' is given twice, as number 5 and 70"):
@@ -581,93 +518,3 @@ def test_store_asks_no_more_than_its_protocol():
     assert isinstance(ENCODER, Encoder)
     assert all(hasattr(DualEncoder, name) for name in Encoder.__annotations__ | {"encode_query": 0})
     assert not isinstance(SimpleNamespace(dim=3, metric="ip"), Encoder)
-
-
-INGEST = """
-import sys, json
-from helpers import HashEncoder
-from minibert.retrieval import Store, ingest
-def documents():
-    for i in range(100_000):
-        yield {"id": f"k{i}", "text": f"k{i} one. " * 3 + "two."}
-store = Store.open(sys.argv[1], HashEncoder(), chunk_size=2)
-add = store.add
-def reporting_add(batch):
-    count = add(batch)
-    print(batch[-1]["id"], flush=True)
-    return count
-store.add = reporting_add
-ingest(store, documents(), batch_size=7)
-"""
-
-
-def test_store_survives_kill_9_during_ingest(tmp_path):
-    """After kill -9 the store holds exactly whole batches, all that were reported among them, none half."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    process = subprocess.Popen([sys.executable, "-c", INGEST, tmp_path], env=env, stdout=subprocess.PIPE, text=True)
-    reported = [process.stdout.readline().strip() for _ in range(5)]
-    process.send_signal(signal.SIGKILL)
-    reported += process.stdout.read().split()
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
-
-    last = int(reported[-1][1:])
-    with Store.open(tmp_path, ENCODER) as store, pytest.warns(UserWarning, match="index.ann is missing"):
-        # A commit may have been done and not yet reported; a batch is never there in part.
-        assert len(store) in (last + 1, last + 8)
-        for i in range(len(store)):
-            hits = [hit for hit in store.search(f"k{i} one.", k=4) if hit.id == f"k{i}"]
-            assert len(hits) == 3, f"k{i}"
-    _assert_consistent(tmp_path)
-
-
-def _assert_consistent(path):
-    """Every document has chunks, every chunk a vector, and SQLite finds no fault."""
-    db = sqlite3.connect(path / "store.sqlite")
-    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-    orphans = "SELECT count(*) FROM {} WHERE {} NOT IN (SELECT {} FROM {})"
-    assert db.execute(orphans.format("documents", "number", "document", "chunks")).fetchone() == (0,)
-    assert db.execute(orphans.format("chunks", "number", "chunk", "vectors")).fetchone() == (0,)
-    db.close()
-
-
-FULL_DISK = """
-import json, resource, sys
-from helpers import HashEncoder
-from minibert.retrieval import Store, StoreError
-store = Store.open(sys.argv[1], HashEncoder())
-limit = int(sys.argv[2])
-errors = []
-for what in (lambda: store.add([{"id": f"n{i}", "text": f"n{i} " * 50} for i in range(2000)]), store.close):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    try:
-        what()
-    except StoreError as error:
-        errors.append(str(error))
-    limit = int(sys.argv[3])
-print(json.dumps(errors))
-"""
-
-
-def test_store_keeps_everything_when_the_disk_is_full(copy):
-    """A write that finds no room raises StoreError naming the file, and the store is as before."""
-    done = run_python(FULL_DISK, copy, 50_000, -1)
-    assert done.returncode == 0, done.stderr
-    (error,) = json.loads(done.stdout)
-    assert "store.sqlite: cannot be written" in error and "committed before is kept" in error
-    assert answers(copy) == [d["id"] for d in documents(40)]
-    _assert_consistent(copy)
-
-
-def test_store_keeps_documents_when_the_index_cannot_be_saved(copy):
-    """Room for the documents but not for the index: close says so, the old file stays, the next search catches up."""
-    old = (copy / "index.ann").read_bytes()
-    done = run_python(FULL_DISK, copy, -1, 50_000)
-    assert done.returncode == 0, done.stderr
-    (error,) = json.loads(done.stdout)
-    assert "index.ann: cannot be written" in error and "All documents are stored" in error
-    assert (copy / "index.ann").read_bytes() == old
-    assert sorted(file.name for file in copy.iterdir() if file.suffix == ".tmp") == []
-    with Store.open(copy, ENCODER) as store, pytest.warns(UserWarning, match="2000 vectors added"):
-        assert len(store) == 2040 and store.search("n7 " * 50, k=1)[0].id == "n7"
