@@ -8,6 +8,7 @@ the scores, root mean square norm, no biases, in version 1.1 gated GELU); and Py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -57,6 +58,8 @@ class EncoderConfig:
              outside [0, 1), or eps ≤ 0
     """
 
+    LEAST_LAYERS: ClassVar[int] = 1  # none: static vectors, for the deep averaging of `models.use`
+
     vocab_size: int
     width: int = 128
     layers: int = 2
@@ -81,7 +84,8 @@ class EncoderConfig:
     eps: float = 1e-12
 
     def __post_init__(self):
-        check_sizes(self, 1, "vocab_size", "width", "layers", "heads", "ffn")
+        check_sizes(self, 1, "vocab_size", "width", "heads", "ffn")
+        check_sizes(self, self.LEAST_LAYERS, "layers")
         check_sizes(self, 0, "positions", "segments", "head_width")
         check_sizes(self, 4, "buckets", "farthest")
         if not 0 <= self.dropout < 1 or not self.eps > 0:

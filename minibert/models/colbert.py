@@ -20,14 +20,22 @@ Differs  other tokens attend to the masks, as to all tokens; in the authors' cod
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.data import batches
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
 from minibert.inference import Buffers, infer
-from minibert.losses import diagonal_cross_entropy, diagonal_cross_entropy_backward
-from minibert.models.saved import SavedModel, check_vocabulary
+from minibert.losses import (
+    diagonal_cross_entropy,
+    diagonal_cross_entropy_backward,
+    kl_distillation,
+    kl_distillation_backward,
+)
+from minibert.models.distillation import own
+from minibert.models.saved import SavedModel, check_vocabulary, copy_encoder, encoder_settings
 from minibert.ops import (
     l2_normalize,
     l2_normalize_backward,
@@ -38,6 +46,7 @@ from minibert.ops import (
 )
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged, TokenVectors
+from minibert.train import digest, numbered, train
 
 PROJECTION = "projection.weight"
 MASK = "[MASK]"
@@ -135,12 +144,10 @@ class ColBERT(SavedModel):
     def from_encoder(cls, model, seed: int = 0, **settings) -> ColBERT:
         """A pre-trained encoder, such as a `SentenceEncoder`'s, with a projection drawn with this seed.
 
-        Units    settings: what ColBERTConfig adds to an encoder's
+        Units    settings: what ColBERTConfig adds to an encoder's, and dropout
         """
-        sizes = {field.name: getattr(model.config, field.name) for field in fields(EncoderConfig)}
-        made = cls.create(model.tokenizer, ColBERTConfig(**sizes, **settings), seed)
-        for name in made.parameters.keys() & model.parameters.keys():
-            made.parameters[name][...] = model.parameters[name]
+        made = cls.create(model.tokenizer, ColBERTConfig(**encoder_settings(model) | settings), seed)
+        copy_encoder(model, made.parameters)
         return made
 
     @property
@@ -230,3 +237,57 @@ class ColBERT(SavedModel):
             x = infer(self.parameters, self.config, batch.take(chunk), buffers)[kept[of_chunk]]
             rows[places[of_chunk[kept[of_chunk]]]] = l2_normalize(linear(x, self.parameters[PROJECTION])[0])[0]
         return TokenVectors(rows, starts)
+
+
+def train_colbert(
+    model: ColBERT,
+    examples: Sequence[tuple[str, ...]],
+    *,
+    teacher: np.ndarray | None = None,
+    epochs: int,
+    batch_size: int = 32,
+    learning_rate: float = 1e-5,
+    seed: int = 0,
+    **options,
+) -> list[dict[str, float]]:
+    """Train, in place, on (question, right passage, hard negatives …), as many passages in every example.
+
+    The loss is the cross entropy over all passages of the batch; a passage that stands twice is no negative of its own.
+    With a teacher's scores the KL divergence over each question's own passages is added, as in version 2.
+
+    Shapes   teacher (examples, passages of each)
+    Returns  the history, see `train`, whose `options` are taken too
+    Raises   ValueError: fewer than 2 examples, a batch of one, unlike numbers of passages, or scores of another shape;
+             the rest as `train`
+    """
+    if len(examples) < 2 or batch_size < 2:
+        raise ValueError(f"expected at least 2 examples and a batch size of 2, got {len(examples)} and {batch_size}")
+    if len(widths := {len(example) for example in examples}) != 1 or min(widths) < 2:
+        raise ValueError(f"expected a question and as many passages in every example, got {sorted(widths)} texts")
+    questions = model.tokenize_query([example[0] for example in examples], "silent")
+    texts, table = numbered(example[1:] for example in examples)
+    passages, places = model.tokenize_document(texts, "silent"), np.array(table)
+    if teacher is not None and teacher.shape != places.shape:
+        raise ValueError(f"expected a teacher's scores of shape {places.shape}, got {teacher.shape}")
+
+    def loss_and_gradients(rows, rng):
+        columns = places[rows].T.ravel()
+        scores, cache = model.scores(questions.take(rows), passages.take(columns), rng)
+        loss, loss_cache = diagonal_cross_entropy(scores, columns)
+        dscores = diagonal_cross_entropy_backward(1.0, loss_cache)
+        if teacher is not None:
+            more, kl_cache = kl_distillation(own(scores), teacher[rows])
+            loss, own(dscores)[...] = loss + more, own(dscores) + kl_distillation_backward(1.0, kl_cache)
+        d = model.parameters.zeros_like()
+        model.scores_backward(dscores, cache, d)
+        return float(loss), d
+
+    data = digest(questions, passages, places, np.empty(0) if teacher is None else teacher)
+    return train(
+        model.parameters,
+        loss_and_gradients,
+        lambda epoch: batches(len(examples), batch_size, seed, epoch),
+        epochs=epochs, learning_rate=learning_rate, seed=seed,
+        settings={"batch_size": batch_size, "config": str(model.config), "data": data},
+        **options,
+    )  # fmt: skip

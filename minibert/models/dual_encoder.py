@@ -20,7 +20,7 @@ from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backwa
 from minibert.gradcache import Side, loss_through
 from minibert.inference import Buffers, infer
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
-from minibert.models.saved import SavedModel, check_vocabulary
+from minibert.models.saved import SavedModel, check_vocabulary, copy_encoder, encoder_settings
 from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
@@ -114,6 +114,18 @@ class DualEncoder(SavedModel):
         initialize(parameters.sub(QUERY), np.random.default_rng(seed))
         parameters.sub(DOCUMENT).flat[...] = parameters.sub(QUERY).flat
         return cls(tokenizer, config, parameters)
+
+    @classmethod
+    def from_encoder(cls, model, seed: int = 0, **settings) -> DualEncoder:
+        """Two towers with a pre-trained encoder's weights, such as a `SentenceEncoder`'s, and a drawn projection.
+
+        Units    settings: what DualEncoderConfig adds to an encoder's, and dropout; dim is by default the width
+        """
+        settings = encoder_settings(model) | {"dim": model.config.width} | settings
+        made = cls.create(model.tokenizer, DualEncoderConfig(**settings), seed)
+        for side in (QUERY, DOCUMENT):
+            copy_encoder(model, made.parameters.sub(side))
+        return made
 
     @property
     def dim(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import ClassVar
 
 import tokenizers
 from minibert import checkpoint
 from minibert.checkpoint import CheckpointError
+from minibert.encoder import EncoderConfig
 from minibert.parameters import Parameters
 
 MODEL = "model.safetensors"
@@ -75,6 +76,17 @@ class SavedModel:
 
     def _config_json(self) -> str:
         return json.dumps({"model": self.kind, **asdict(self.config)}, indent=2)
+
+
+def encoder_settings(model: SavedModel) -> dict:
+    """A model's settings that are its encoder's: what another model around the same encoder is configured with."""
+    return {field.name: getattr(model.config, field.name) for field in fields(EncoderConfig)}
+
+
+def copy_encoder(model: SavedModel, parameters: Parameters) -> None:
+    """Copy a model's encoder into another one's parameters, which have the same names; others stay as they are."""
+    for name in EncoderConfig(**encoder_settings(model)).shapes:
+        parameters[name][...] = model.parameters[name]
 
 
 def check_vocabulary(tokenizer, config) -> None:
