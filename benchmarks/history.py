@@ -12,6 +12,7 @@ import csv
 import functools
 import gzip
 import json
+import os
 import random
 import time
 from dataclasses import replace
@@ -306,7 +307,8 @@ COMPARISONS = {
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks history", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of data sets")
+    data = os.environ.get("MINIBERT_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data, help="the folder of data sets")
     parser.add_argument("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", help="all-MiniLM-L6-v2's folder; by default the peers'")
