@@ -9,6 +9,8 @@ NAME ?= $(filter-out harness texts tokenizer_limits vectors,$(patsubst benchmark
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# As many processes as there are cores; a file's tests stay together.
+PYTEST := $(PY) -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long peers test-peers bench lint
@@ -20,9 +22,9 @@ demo: .venv/run.stamp ## Train on Python's own docstrings, index them, answer te
 	$(PY) -m minibert.cli demo
 
 test: .venv/test.stamp ## Run the tests: compiled, then the kernels interpreted and bounds-checked
-	$(PY) -m pytest -q
-	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
-	NUMBA_BOUNDSCHECK=1 HYPOTHESIS_PROFILE=quick $(PY) -m pytest -q -m "kernels and not peers"
+	$(PYTEST)
+	NUMBA_DISABLE_JIT=1 HYPOTHESIS_PROFILE=quick $(PYTEST) -m "kernels and not peers"
+	NUMBA_BOUNDSCHECK=1 HYPOTHESIS_PROFILE=quick $(PYTEST) -m "kernels and not peers"
 
 test-long: .venv/test.stamp ## Run the reliability tests at full size: some minutes of kills, damage and readers beside a writer
 	$(PY) -m pytest -q -m long
@@ -30,7 +32,7 @@ test-long: .venv/test.stamp ## Run the reliability tests at full size: some minu
 peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
 
 test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compare with the libraries
-	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m pytest -q -m peers
+	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PYTEST) -m peers
 
 bench: .venv/run.stamp .venv-peers/done.stamp ## Measure against the libraries: make bench NAME="ann tokenizers"
 	for name in $(NAME); do OPENBLAS_NUM_THREADS=1 MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $$name || exit; done

@@ -32,7 +32,7 @@ class HashEncoder:
     encode_document = encode_query
 
 
-def run_python(code, *argv, cwd=None, timeout=120, **environment):
+def run_python(code, *argv, cwd=None, timeout=900, **environment):
     """Run code in a new interpreter that sees the packages and tests of this checkout; the finished process."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", **environment}

@@ -45,7 +45,7 @@ def minibert(*argv, cwd, largest_file=None):
     command = [sys.executable, "-m", "minibert.cli", *map(str, argv)]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     options = {"preexec_fn": limit} if largest_file else {}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=120, **options)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=900, **options)
 
 
 def fails(done, *words):
@@ -176,7 +176,7 @@ def test_cli_is_quiet_when_its_reader_goes_away(home):
     os.close(read)
     command = [sys.executable, "-m", "minibert.cli", "query", "owl", "--store", "store"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, timeout=120)
+    done = subprocess.run(command, cwd=home, env=env, stdout=write, stderr=subprocess.PIPE, timeout=900)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
 
