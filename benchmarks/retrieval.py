@@ -52,7 +52,7 @@ class Cached:
 def read_texts(count, queries):
     """Different texts for the store, and others to ask for."""
     with Peer("docstring_vectors") as reader:
-        found = reader.call("paragraphs", limit=2 * (count + queries))
+        found = reader.call("paragraphs", limit=int(1.2 * (count + queries)))
     texts = list(dict.fromkeys(" ".join(text.split()[:WORDS]) for text in found))
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[: count + queries]]
     return texts[queries:], texts[:queries]

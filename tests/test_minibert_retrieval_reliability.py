@@ -166,10 +166,10 @@ TestStoreMachine.settings = settings(max_examples=8, stateful_step_count=12, dea
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*index.ann")
 def test_store_machine_at_length():
-    """The same machine, 200 runs of 30 steps."""
+    """The same machine, 100 runs of 30 steps."""
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=200, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None))
 
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_readers_see_one_generation_each_time(tmp_path, size):
             number += 1
             writer.add(stamped(number))
             if number % 20 == 0:
-                writer._save_indexes()
+                writer.save_indexes()
             time.sleep(0.01)
     for reader in readers:
         said, complained = reader.communicate()

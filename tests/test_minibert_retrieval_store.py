@@ -1,6 +1,8 @@
 """The store: what goes in is found, in this process and the next, whatever happens in between."""
 
+import json
 import os
+import re
 import sqlite3
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ import pytest
 import ann
 from helpers import HashEncoder, run_python, tiny_tokenizer
 from minibert.models.dual_encoder import DualEncoder
-from minibert.retrieval import Encoder, Store, StoreError, ingest, schema
+from minibert.retrieval import Encoder, Store, StoreError, ingest, read_documents, schema
 from minibert.retrieval.index import FollowingVectors
 from minibert.retrieval.vectors import Codec
 
@@ -445,6 +447,16 @@ def test_ingest_goes_on_where_it_was(tmp_path):
         assert ingest(store, changed) == (4, 4, 2)
     with Store.open(tmp_path, Recording(), chunk="structure") as store:
         assert ingest(store, changed) == (6, 6, 0) and len(store) == 6
+
+
+def test_ingest_shows_how_far_it_is(tmp_path, capsys):
+    """Of files: the share of their bytes, documents a second, the time left; then how far the index is."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents(40)))
+    with Store.open(tmp_path / "s", ENCODER) as store:
+        ingest(store, read_documents([tmp_path / "a.jsonl"]), batch_size=10, progress=True)
+    shown = capsys.readouterr().err
+    assert re.search(r"ingest: 100%.*40 documents, \d+/s", shown)
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown) and "index: 100%" in shown and "40/40" in shown
 
 
 @pytest.mark.parametrize("chunk", ["sentences", "tokens", "structure"])

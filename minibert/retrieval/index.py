@@ -50,8 +50,10 @@ class Following(ABC):
         """What is wrong inside the index, beyond what reading the file shows."""
         return []
 
-    def follow(self, db: sqlite3.Connection) -> tuple[int, int]:
+    def follow(self, db: sqlite3.Connection, progress: bool = False) -> tuple[int, int]:
         """Catch up with the last commit: (rows added, rows removed). Call inside a transaction."""
+        from tqdm import tqdm
+
         token = latest_generation(db)
         if self.generation == token:
             return 0, 0
@@ -60,9 +62,11 @@ class Following(ABC):
         missing = np.setdiff1d(stored, self.index.ids)
         if len(gone):
             self.index.remove(gone)
-        for i in range(0, len(missing), ADD_AT_ONCE):
-            ids = missing[i : i + ADD_AT_ONCE]
-            self.index.add(self._read(db, ids), ids, **self._options)
+        with tqdm(total=len(missing), desc="index", unit=f" {self.rows}", disable=not progress) as bar:
+            for i in range(0, len(missing), ADD_AT_ONCE):
+                ids = missing[i : i + ADD_AT_ONCE]
+                self.index.add(self._read(db, ids), ids, **self._options)
+                bar.update(len(ids))
         self.index.metadata[TOKEN] = token
         return len(missing), len(gone)
 

@@ -24,7 +24,7 @@ class Ingested(NamedTuple):
 def ingest(store: Store, documents: Iterable[dict], batch_size: int = 512, progress: bool = False) -> Ingested:
     """Add documents in batches of one transaction each: a kill loses one at most, a second call does what is left.
 
-    progress   show documents a second, and, of a `Corpus`, the share of its bytes and the time left
+    progress   show documents a second, and, of a `Corpus`, the share of its bytes and the time left; then the index's
     Raises     ValueError: as `Store.add`, which knows an id given twice in a batch; in a later batch it replaces
     """
     from tqdm import tqdm
@@ -46,4 +46,5 @@ def ingest(store: Store, documents: Iterable[dict], batch_size: int = 512, progr
                 )
     if not read:
         raise ValueError("expected documents to ingest, got none: the corpus is empty")
+    store.save_indexes(progress)
     return Ingested(added, store.replaced - replaced_before, read - added)

@@ -272,10 +272,24 @@ class Store:
 
         return upkeep.stats(self)
 
+    def save_indexes(self, progress: bool = False) -> None:
+        """Catch up with the last commit and write the index files that are behind, as `close` does."""
+        try:
+            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
+                if following is not None:
+                    with transaction(self._db, self._file):
+                        following.follow(self._db, progress)
+                    following.save(self.path / name)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path / name}: cannot be written ({error.strerror or error}). "
+                "All documents are stored; the index is built again at the next search"
+            ) from error
+
     def close(self) -> None:
         """Write the index files that are behind, and let go of the store."""
         try:
-            self._save_indexes()
+            self.save_indexes()
         finally:
             schema.close(self._db, self._file)
             self._hnsw = self._words = None
@@ -305,19 +319,6 @@ class Store:
         if words and self._words is None:
             with transaction(self._db, self._file):
                 self._following_words()
-
-    def _save_indexes(self) -> None:
-        try:
-            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
-                if following is not None:
-                    with transaction(self._db, self._file):
-                        following.follow(self._db)
-                    following.save(self.path / name)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path / name}: cannot be written ({error.strerror or error}). "
-                "All documents are stored; the index is built again at the next search"
-            ) from error
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:

@@ -173,7 +173,7 @@ def _rebuild(store: Store, paths: list[Path]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that they are missing, or behind
         store._load_indexes(vectors=INDEX in names, words=WORDS in names)
-    store._save_indexes()
+    store.save_indexes()
 
 
 def _sizes(store: Store) -> dict[str, int]:
