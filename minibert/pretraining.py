@@ -111,7 +111,8 @@ class Masked:
 def mask_words(batch: Ragged, tokenizer, rng: np.random.Generator) -> Masked:
     """Select 15 % of every sequence's words, at least one: 80 % of them become [MASK], 10 % any word, 10 % stay.
 
-    Special tokens are neither selected nor put in a word's place.
+    Special tokens are neither selected nor put in a word's place, nor is the first token selected: its row has to tell
+    whether the texts belong together.
 
     Raises   ValueError: the tokenizer has no [MASK], or the batch no word
     """
@@ -119,7 +120,7 @@ def mask_words(batch: Ragged, tokenizer, rng: np.random.Generator) -> Masked:
     if mask is None:
         raise ValueError(f"expected a tokenizer with {' or '.join(MASKS)}, got one without")
     specials = np.array(sorted(tokenizer.special_tokens.values()))
-    ordinary = ~np.isin(batch.ids, specials)
+    ordinary = ~np.isin(batch.ids, specials) & (batch.positions > 0)
     counts = np.add.reduceat(ordinary.astype(np.int64), batch.starts[:-1])
     if not counts.any():
         raise ValueError("expected a batch with words to mask, got special tokens alone")

@@ -1,0 +1,208 @@
+"""Fine-tuning all-MiniLM-L6-v2 and its PyTorch twin: same start, same batches, same optimizer, no dropout.
+
+python -m benchmarks finetuning --data FOLDER sst2 wikigold squad2 wikiqa
+
+sst2: sentiment, accuracy. wikigold: names, entity F1. squad2: answers and none, on articles that training has not seen.
+wikiqa: a cross-encoder that reranks the first 50 sentences that the encoder finds among all of the dev set. Losses are
+compared step by step; either side's weights are evaluated by our code, whose scores equal transformers' to 1e-5 by
+test. Seconds are the processor's. FOLDER holds sst2/train.txt and dev.txt, wikigold/wikigold.conll.txt,
+squad2_half_dev/dev-v2.0.json, wikiqa/train.txt and dev.txt.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import ann
+from benchmarks.harness import machine, table
+from benchmarks.peers import Peer
+from minibert import Classifier, CrossEncoder, Reader, SentenceEncoder, Tagger
+from minibert.data import batches
+from minibert.formats import read_conll, read_labelled, read_labelled_pairs, read_squad
+from minibert.models.headed import Examples, HeadedModel, fit
+from minibert.optim import SCHEDULES
+from minibert.retrieval.measures import mean, measure
+
+SEED = 0
+STEPS_A_CALL = 20
+CANDIDATES = 50
+WEIGHT_DECAY = 0.01
+
+
+class Task(NamedTuple):
+    """A model ready to learn, its examples, how it is trained, what measures it, and what it has to better."""
+
+    model: HeadedModel
+    examples: Examples
+    options: dict
+    evaluate: Callable[[HeadedModel], dict[str, float]]
+    before: dict[str, float] | None = None
+
+
+def sst2(data, folder):
+    """3,200 of the 6,920 sentences, one epoch."""
+    rng = np.random.default_rng(SEED)
+    rows, dev = (read_labelled(data / "sst2" / f"{name}.txt") for name in ("train", "dev"))
+    rows = [rows[i] for i in rng.permutation(len(rows))[:3200]]
+    model = Classifier.from_encoder(folder, SEED, labels=("0", "1"), max_length=64, dropout=0.0)
+    options = dict(epochs=1, batch_size=32, learning_rate=1e-4, warmup=20)
+    return Task(model, model.examples(*columns(rows)), options, lambda model: model.evaluate(*columns(dev)))
+
+
+def wikigold(data, folder):
+    """Every fifth sentence is held out; two epochs."""
+    rows = read_conll(data / "wikigold" / "wikigold.conll.txt")
+    dev, rows = rows[::5], [row for i, row in enumerate(rows) if i % 5]
+    labels = tuple(sorted({tag for _, tags in rows for tag in tags}))
+    model = Tagger.from_encoder(folder, SEED, labels=labels, max_length=128, dropout=0.0)
+    options = dict(epochs=2, batch_size=16, learning_rate=3e-4, warmup=20)
+    return Task(model, model.examples(*columns(rows)), options, lambda model: model.evaluate(*columns(dev)))
+
+
+def squad2(data, folder):
+    """800 questions of the first three quarters, one epoch; 500 of the last quarter are held out."""
+    questions = read_squad(data / "squad2_half_dev" / "dev-v2.0.json")
+    contexts = list(dict.fromkeys(q.context for q in questions))
+    border = contexts[3 * len(contexts) // 4]
+    at = next(i for i, q in enumerate(questions) if q.context == border)
+    rng = np.random.default_rng(SEED)
+    rows = [questions[i] for i in rng.permutation(at)[:800]]
+    dev = [questions[at + i] for i in rng.permutation(len(questions) - at)[:500]]
+    model = Reader.from_encoder(folder, SEED, max_length=192, dropout=0.0)
+    options = dict(epochs=1, batch_size=8, learning_rate=1e-4, warmup=20)
+    return Task(model, model.examples(rows), options, lambda model: model.evaluate(dev))
+
+
+def wikiqa(data, folder):
+    """The sentences of 320 questions with an answer, one epoch; the encoder's first 50 of the dev set are reranked."""
+    rows, dev = (read_labelled_pairs(data / "wikiqa" / f"{name}.txt") for name in ("train", "dev"))
+    answered = list(dict.fromkeys(question for question, _, label in rows if label == "1"))
+    chosen = {answered[i] for i in np.random.default_rng(SEED).permutation(len(answered))[:320]}
+    rows = [(question, text, float(label)) for question, text, label in rows if question in chosen]
+    model = CrossEncoder.from_encoder(folder, SEED, max_length=128, dropout=0.0)
+    judgements = {}
+    for question, text, label in dev:
+        if label == "1":
+            judgements.setdefault(question, {})[text] = 1
+    first = first_stage(folder, list(judgements), list(dict.fromkeys(text for _, text, _ in dev)))
+
+    def rerank(model):
+        run = {}
+        for question, found in first.items():
+            texts = list(found)
+            run[question] = dict(zip(texts, model.score(question, texts).tolist(), strict=True))
+        return measures(judgements, run)
+
+    options = dict(epochs=1, batch_size=32, learning_rate=1e-4, warmup=20)
+    return Task(model, model.examples(*columns(rows)), options, rerank, measures(judgements, first))
+
+
+def first_stage(folder, questions, texts):
+    """{question: {text: cosine}} of the first 50 texts."""
+    encoder = SentenceEncoder.load(folder)
+    index = ann.Exact(encoder.dim, metric="cosine")
+    index.add(encoder.encode(texts, on_truncate="silent"))
+    ids, distances = index.search(encoder.encode(questions, on_truncate="silent"), k=CANDIDATES)
+    return {
+        question: {texts[i]: 1 - float(distance) for i, distance in zip(row, own, strict=True)}
+        for question, row, own in zip(questions, ids, distances, strict=True)
+    }
+
+
+def measures(judgements, run):
+    """MRR@10 and MAP@10 over all questions that have an answer, found or not."""
+    means = mean(measure(judgements, run, [10]))
+    return {name: means[name] for name in ("mrr@10", "map@10")}
+
+
+def columns(rows):
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def padded(examples, head):
+    """Examples as the twin takes them: ids, mask, types, targets."""
+    batch = examples.batch
+    mask = np.arange(batch.lengths.max()) < batch.lengths[:, None]
+    ids, types = np.zeros(mask.shape, np.int64), np.zeros(mask.shape, np.int64)
+    ids[mask], types[mask] = batch.ids, batch.type_ids
+    targets = examples.targets
+    if head == "token":
+        targets = np.full(mask.shape, -100)
+        targets[mask] = np.where(examples.targets < 0, -100, examples.targets)
+    return {"ids": ids, "mask": mask, "types": types, "targets": targets}
+
+
+def train_twin(task, start, folder):
+    """The twin's losses and its processor seconds; its weights end in `folder`."""
+    options, head = task.options, task.model.config.head
+    order = [
+        rows
+        for epoch in range(options["epochs"])
+        for rows in batches(len(task.examples), options["batch_size"], SEED, epoch, smallest=1)
+    ]
+    steps = [
+        padded(task.examples.take(rows), head)
+        | {"rate": options["learning_rate"] * SCHEDULES["linear"](step, options["warmup"], len(order))}
+        for step, rows in enumerate(order)
+    ]
+    losses, seconds = [], 0.0
+    with Peer("torch_finetuning") as peer:
+        peer.call("create", path=str(start), head=head, weight_decay=WEIGHT_DECAY)
+        for at in range(0, len(steps), STEPS_A_CALL):
+            some, spent = peer.call("train", steps=steps[at : at + STEPS_A_CALL])
+            losses, seconds = losses + some, seconds + spent
+        peer.call("save", path=str(folder))
+    return losses, seconds
+
+
+def compare(task):
+    """Train both sides: their losses, seconds, and results."""
+    kind = type(task.model)
+    with tempfile.TemporaryDirectory() as home:
+        start, theirs = Path(home) / "start", Path(home) / "theirs"
+        task.model.save(start)
+        their_losses, their_seconds = train_twin(task, start, theirs)
+        shutil.copy(start / "tokenizer.json", theirs)
+        twin = kind.load(theirs)
+        twin.config = task.model.config  # its labels and max_length stand in config.json only in part
+        began = time.process_time()
+        history = fit(
+            task.model, task.examples, seed=SEED, weight_decay=WEIGHT_DECAY, evaluate_every=1, progress=False,
+            **task.options,
+        )  # fmt: skip
+        seconds = time.process_time() - began
+        return [record["loss"] for record in history], their_losses, seconds, their_seconds, twin
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks finetuning", description=__doc__)
+    parser.add_argument(
+        "tasks", nargs="*", choices=[[], *TASKS], default=[*TASKS], metavar="TASK", help=", ".join(TASKS)
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    options = parser.parse_args(argv)
+    with Peer("st_encoder") as peer:
+        folder = peer.call("minilm_folder")
+    print(f"one thread a side; {machine()}")
+    for name in options.tasks:
+        task = TASKS[name](options.data, folder)
+        losses, theirs, seconds, their_seconds, twin = compare(task)
+        difference = np.abs(np.subtract(losses, theirs))
+        ours, other = task.evaluate(task.model), task.evaluate(twin)
+        print(f"\n{name}: {len(task.examples)} examples, {len(losses)} steps, {task.options}, seed {SEED}")
+        first, last = np.mean(losses[:20]), np.mean(losses[-20:])
+        print(f"loss, mean of 20 steps: the first {first:.3f}, the last {last:.3f}")
+        print(f"losses differ by {difference[:100].max():.1e} at most in 100 steps, {difference.max():.1e} in all")
+        rows = [[key, value, other[key]] + ([task.before[key]] if task.before else []) for key, value in ours.items()]
+        rows.append(["processor seconds", seconds, their_seconds] + ([""] if task.before else []))
+        print(table(["", "ours", "PyTorch"] + (["before"] if task.before else []), rows), flush=True)
+    return 0
+
+
+TASKS = {"sst2": sst2, "wikigold": wikigold, "squad2": squad2, "wikiqa": wikiqa}
