@@ -62,14 +62,19 @@ def first_tokenizer(folder: Path, train: Callable, pairs, vocab_size: int, resum
     return tokenizer
 
 
+def is_saved(folder: Path, kind: str) -> bool:
+    """Whether the folder's config.json says that it is such a `SavedModel`."""
+    config = folder / "config.json"
+    return config.is_file() and f'"model": "{kind}"' in config.read_text("utf-8", "replace")
+
+
 def load_encoder(folder: Path):
     """The sentence or dual encoder in a folder."""
     from minibert.models.dual_encoder import DualEncoder
     from minibert.models.sentence_encoder import SentenceEncoder
 
-    config = folder / "config.json"
-    ours = config.is_file() and '"model": "dual_encoder"' in config.read_text("utf-8", "replace")
-    dual = ours or not ((folder / "modules.json").is_file() or config.is_file())
+    others = (folder / "modules.json").is_file() or (folder / "config.json").is_file()
+    dual = is_saved(folder, "dual_encoder") or not others
     return (DualEncoder if dual else SentenceEncoder).load(folder)
 
 

@@ -1,11 +1,11 @@
-"""The commands that search a store: query, ask."""
+"""The commands that search a store: query, ask, serve."""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
 
-from minibert.cli_options import json_value, open_store, whole
+from minibert.cli_options import is_saved, json_value, open_store, whole
 
 WIDTH = 100  # columns of a shown passage
 SEARCH = ("exact", "where", "hybrid", "diversity", "candidates")  # options of Store.search_batch
@@ -26,10 +26,21 @@ def add_commands(command) -> None:
     _add_search(option)
     _add_generator(option)
 
+    option = command("serve", serve)
+    option("--host", default="127.0.0.1", help="address of this machine to listen at")
+    option("--port", type=whole(0), default=8000, help="0: any that is free")
+    _add_store(option)
+    _add_generator(option)
 
-def _add_search(option) -> None:
+
+def _add_store(option) -> None:
     option("--store", type=Path, required=True, help="folder of the store")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
+    option("--rerank", type=Path, metavar="MODEL", help="folder of a cross-encoder or ColBERT that orders candidates")
+
+
+def _add_search(option) -> None:
+    _add_store(option)
     option("--exact", action="store_true", help="scan every vector in place of HNSW")
     option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
     option("--where", type=json_value, metavar="JSON", help='only where metadata meet this: {"year": {"$gte": 2020}}')
@@ -39,6 +50,7 @@ def _add_search(option) -> None:
 
 def _add_generator(option) -> None:
     option("--budget", type=whole(1), default=2048, help="tokens of the prompt, counted by the encoder's tokenizer")
+    option("--reader", type=Path, metavar="MODEL", help="let a reader quote the answer; by default the best sentence")
     option("--chat", nargs="?", const="", metavar="MODEL", help="let a chat model answer; by default $OPENAI_MODEL")
     option("--url", help="its OpenAI-compatible address, as http://127.0.0.1:8080/v1; by default $OPENAI_BASE_URL")
     option("--key-file", type=Path, metavar="FILE", help="holds its key; by default $OPENAI_API_KEY")
@@ -74,7 +86,7 @@ def ask(args) -> None:
     with open_store(args, create=False) as store:
         options = {"k": args.k, "budget": args.budget, **_search_options(args)}
         answer = store.ask(" ".join(args.words), generator, **options)
-    print(answer.text or "no passage was found")
+    print(answer.text or ("the passages hold no answer" if answer.sources else "no passage was found"))
     for citation in answer.citations:
         print(f"\n[{citation.number}] {_place(citation.hit, citation.span)}")
         _print_passage(citation.text)
@@ -86,11 +98,34 @@ def ask(args) -> None:
         print(f"\n{len(answer.left_out)} of {args.k} passages did not fit into {args.budget} tokens")
 
 
+def serve(args) -> None:
+    """Show a search page for a store, and answer the same as JSON, on this machine."""
+    try:
+        from minibert.web import app
+        from minibert.web.service import Service
+    except ImportError as error:
+        raise ValueError(f"{error}: serve needs its extra: pip install 'minibert[serve]'") from error
+
+    generator, reranker = make_generator(args), load_reranker(args.rerank)
+    service = Service(lambda: open_store(args, create=False), generator, reranker, args.budget)
+    try:
+        app.serve(service, args.host, args.port)
+    finally:
+        service.close()
+
+
 def make_generator(args):
     """The generator that the options ask for; None: the default one."""
+    if args.chat is None and (args.url or args.key_file):
+        args.refuse("--url and --key-file go with --chat")
+    if args.chat is not None and args.reader:
+        args.refuse("expected --chat or --reader, got both")
+    if args.reader:
+        from minibert.models.reader import Reader
+        from minibert.retrieval.extractive import BestSpan
+
+        return BestSpan(Reader.load(args.reader))
     if args.chat is None:
-        if args.url or args.key_file:
-            args.refuse("--url and --key-file go with --chat")
         return None
     from minibert.data import read_text
     from minibert.retrieval.chat import ChatEndpoint
@@ -99,8 +134,18 @@ def make_generator(args):
     return ChatEndpoint.from_environment(args.url, args.chat, key, timeout=args.timeout)
 
 
+def load_reranker(folder: Path | None):
+    """The cross-encoder or ColBERT in a folder; None: none."""
+    if folder is None:
+        return None
+    from minibert.models.colbert import ColBERT
+    from minibert.models.cross_encoder import CrossEncoder
+
+    return (ColBERT if is_saved(folder, "colbert") else CrossEncoder).load(folder)
+
+
 def _search_options(args) -> dict:
-    return {name: getattr(args, name) for name in SEARCH}
+    return {name: getattr(args, name) for name in SEARCH} | {"rerank": load_reranker(args.rerank)}
 
 
 def _place(hit, span) -> str:

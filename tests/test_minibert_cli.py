@@ -6,6 +6,7 @@ import io
 import os
 import re
 import resource
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -114,6 +115,15 @@ def test_ask_a_chat_model_says_what_is_missing_or_wrong(home, monkeypatch):
     assert fails(done, "http://127.0.0.1:9/v1", "refused") and "secret" not in done.stderr
     assert fails(main("ask", "the fox", "--store", "store", "--budget", 9, cwd=home), "expected a budget of at least")
     assert main("ask", "the fox", "--store", "store", "--url", "http://127.0.0.1:9", cwd=home).returncode == 2
+
+
+def test_serve_says_why_it_cannot(home):
+    """A port that is taken, a host that is not here, a store that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert fails(main("serve", "--store", "store", "--port", port, cwd=home), "in use")
+    assert fails(main("serve", "--store", "store", "--port", 0, "--host", "203.0.113.1", cwd=home), "address")
+    assert fails(main("serve", "--store", "nowhere", "--port", 0, cwd=home), "nowhere: no store there")
 
 
 def test_query_by_words_too_under_a_condition_explained(home):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from helpers import HashEncoder, tiny_tokenizer
 from minibert.retrieval import Store
 from minibert.retrieval.chunk import count_tokens, count_words
-from minibert.retrieval.extractive import BestSentence, rank_sentences
+from minibert.retrieval.extractive import BestSentence, BestSpan, rank_sentences
 from minibert.retrieval.rag import Draft, answer, make_prompt, resolve
 from minibert.retrieval.search import Hit
 
@@ -170,6 +170,25 @@ def test_sentences_are_ranked_by_both_and_cut_from_their_passages(passages, ques
     assert len({(s.passage, s.span) for s in ranked}) == len(ranked)
     assert all(passages[s.passage][slice(*s.span)].strip() for s in ranked)
     assert {s.passage for s in ranked} == {p for p, text in enumerate(passages) if text.strip()}
+
+
+def test_a_reader_quotes_the_span_it_finds():
+    """The best span of all sources, cut out of its document; no span is an answer without words."""
+    from minibert.heads import HeadConfig
+    from minibert.models.reader import Reader
+
+    tokenizer = tiny_tokenizer()
+    config = HeadConfig(tokenizer.vocab_size, 8, 1, 2, 8, head="span")
+    reader = Reader.create(tokenizer, config)
+    hits = [hit("the cat sat on the mat", start=7), hit("a dog sat on a log", start=30)]
+    expected = reader.answer("the cat", [h.text for h in hits], threshold=None)[0]
+    reader.answer = lambda *texts: Reader.answer(reader, *texts, threshold=None)
+    result = answer("the cat", hits, BestSpan(reader))
+    (citation,) = result.citations
+    assert citation.number == expected.context + 1 and result.text == f"{expected.text} [{citation.number}]"
+    assert (citation.text, citation.span[0]) == (expected.text, citation.hit.span[0] + expected.start)
+    reader.answer = lambda *texts: []
+    assert answer("the cat", hits, BestSpan(reader)).text == ""
 
 
 def test_a_question_the_encoder_does_not_know_is_answered_by_words():

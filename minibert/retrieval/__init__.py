@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from minibert.retrieval.chunk import chunk_text as chunk_text
     from minibert.retrieval.colbert_index import ColBERTIndex as ColBERTIndex
     from minibert.retrieval.extractive import BestSentence as BestSentence
+    from minibert.retrieval.extractive import BestSpan as BestSpan
     from minibert.retrieval.pipeline import ingest as ingest
     from minibert.retrieval.pipeline import read_documents as read_documents
     from minibert.retrieval.rag import Answer as Answer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Answer": "rag",
     "BestSentence": "extractive",
+    "BestSpan": "extractive",
     "BM25": "bm25",
     "ChatEndpoint": "chat",
     "Chunk": "chunk",

@@ -1,10 +1,10 @@
 """Generators that quote: their answer is a stretch of a source, so it can be looked up to the character.
 
     BestSentence   the sentence that the encoder and BM25 together rank first; needs no model but the encoder
-    Reader         the span that a question-answering model finds
+    BestSpan       the span that a question-answering model finds, or nothing
 
 Source   Yang, Yih & Meek 2015 (WikiQA, EMNLP) for answer sentence selection, by words and by vectors; Cormack 2009
-         for the fusion of the two; the reader's in models/reader.py
+         for the fusion of the two; Devlin 2018 for the reader, see models/reader.py
 """
 
 from __future__ import annotations
@@ -58,6 +58,18 @@ class BestSentence:
         """That sentence, cited."""
         best, *_ = rank_sentences(prompt.question, [hit.text for hit in prompt.sources], self.encoder)
         return _quote(prompt, best.passage, best.span)
+
+
+class BestSpan:
+    """Answers with the span that a `minibert.Reader` finds in the sources; with nothing where it finds no answer."""
+
+    def __init__(self, reader):
+        self.reader = reader
+
+    def generate(self, prompt: Prompt) -> Draft:
+        """The span, cited."""
+        found = self.reader.answer(prompt.question, [hit.text for hit in prompt.sources])
+        return _quote(prompt, found[0].context, (found[0].start, found[0].end)) if found else Draft("", {})
 
 
 def _quote(prompt: Prompt, passage: int, span: Span) -> Draft:

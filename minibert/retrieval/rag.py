@@ -47,7 +47,7 @@ class Prompt:
     @property
     def fence(self) -> str:
         """A run of backticks longer than any in the sources: no line of theirs can close it."""
-        runs = (run for hit in self.sources for run in re.findall("`+", hit.source + "\n" + hit.text))
+        runs = (run for hit in self.sources for run in re.findall("`+", f"{_label(hit)}\n{hit.text}"))
         return "`" * max(3, 1 + max(map(len, runs), default=0))
 
     @property
@@ -60,7 +60,7 @@ class Prompt:
         """The sources and the question: the user's message of a chat."""
         fence = self.fence
         quoted = [
-            f"Source [{number}]\n{fence}\n{' '.join(hit.source.split())}\n\n{hit.text}\n{fence}\n"
+            f"Source [{number}]\n{fence}\n{_label(hit)}\n\n{hit.text}\n{fence}\n"
             for number, hit in enumerate(self.sources, start=1)
         ]
         return "\n".join([*quoted, f"Question: {self.question}"])
@@ -198,6 +198,11 @@ def resolve(draft: Draft, prompt: Prompt) -> Answer:
         prompt.left_out,
         draft.complete,
     )
+
+
+def _label(hit: Hit) -> str:
+    """Where a passage is from, in one line: as much a document's word as its text."""
+    return " ".join(f"{hit.source} {hit.context}".split())
 
 
 def _cite(number: int, hit: Hit, span: Span | None) -> Citation:

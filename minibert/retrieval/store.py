@@ -245,6 +245,17 @@ class Store:
 
         return rag.ask(self, question, generator, **options)
 
+    def document(self, id: str) -> dict[str, Any] | None:
+        """The document of this id as it was added, without fields that were left out; None where there is none."""
+        with transaction(self._db, self._file):
+            sql = "SELECT text, title, metadata FROM documents WHERE id = ?"
+            row = self._db.execute(sql, (id,)).fetchone()
+        if row is None:
+            return None
+        text, title, metadata = row
+        found = {"id": id, "text": text, "title": title, "metadata": json.loads(metadata)}
+        return {name: value for name, value in found.items() if value not in (None, {})}
+
     def check(self) -> list[str]:
         """Everything found wrong with documents, passages, vectors and index files, one sentence each; or nothing."""
         from minibert.retrieval import upkeep

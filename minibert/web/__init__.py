@@ -1,0 +1,1 @@
+"""A store behind HTTP: a search page that needs no script, and the same as JSON. Needs the extra `serve`."""
