@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibert.cli_finetune import add_commands as add_finetune_commands
-from minibert.cli_options import first_tokenizer, load_encoder, on_terminal, positive, whole
+from minibert.cli_options import load_encoder, on_terminal, whole
+from minibert.cli_plot import add_commands as add_plot_commands
 from minibert.cli_search import add_commands as add_search_commands
 from minibert.cli_store import add_ingest_command, add_store_commands
 from minibert.cli_tokenizer import add_commands as add_tokenizer_commands
+from minibert.cli_train import add_commands as add_training_commands
 from minibert.cli_translate import add_commands as add_translator_commands
 
 
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
-        except (ValueError, OSError, FloatingPointError) as error:
+        except (ValueError, OSError, FloatingPointError, ImportError) as error:
             if args.traceback:
                 raise
             print(f"minibert: error: {_message(error)}", file=sys.stderr)
@@ -57,54 +59,6 @@ def info(args) -> None:
     facts = runtime.info()
     width = max(map(len, facts))
     print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()))
-
-
-def train(args) -> None:
-    """Train a dual encoder on question-answer pairs and save it."""
-    from minibert.data import read_pairs
-    from minibert.models.dual_encoder import DualEncoder, DualEncoderConfig
-    from minibert.retrieval.evaluate import evaluate_pairs
-    from minibert.train import train_dual_encoder
-    from tokenizers import WordPiece
-
-    pairs = read_pairs(args.pairs)
-    held_out = read_pairs(args.eval) if args.eval else None
-    # Tokenizer and checkpoints of a training under way stand apart: a model in --out stays until this one is done.
-    folder = args.out / "training"
-    tokenizer = first_tokenizer(folder, WordPiece.train, pairs, args.vocab_size, args.resume)
-    config = DualEncoderConfig(
-        vocab_size=tokenizer.vocab_size,
-        width=args.width,
-        layers=args.layers,
-        heads=args.heads,
-        ffn=4 * args.width,
-        dim=args.dim,
-        positions=args.max_length,
-        max_length=args.max_length,
-        normalize=args.normalize,
-        temperature=args.temperature,
-        dropout=args.dropout,
-    )
-    model = DualEncoder.create(tokenizer, config, seed=args.seed)
-    history = train_dual_encoder(
-        model,
-        pairs,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.lr,
-        warmup=args.warmup,
-        clip=args.clip,
-        seed=args.seed,
-        folder=folder,
-        resume=args.resume,
-        evaluate=(lambda: evaluate_pairs(model, held_out)) if held_out else None,
-        checkpoint_every=args.checkpoint_every or None,
-        progress=on_terminal(),
-    )
-    model.save(args.out)
-    for record in history:
-        print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
-    print(f"saved {args.out}")
 
 
 def embed(args) -> None:
@@ -176,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("info", info)
     add_tokenizer_commands(commands)
-    _add_train(command("train", train))
+    add_training_commands(command)
 
     option = command("embed", embed)
     option("file", type=Path, metavar="FILE", help="a text a line, UTF-8")
@@ -200,30 +154,8 @@ def _parser() -> argparse.ArgumentParser:
 
     add_finetune_commands(command)
     add_translator_commands(command)
+    add_plot_commands(commands)
     return parser
-
-
-def _add_train(option) -> None:
-    option("pairs", metavar="PAIRS", help=".tsv (question, tab, answer) or .jsonl ({question, answer}) file")
-    option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
-    option("--eval", metavar="PAIRS", help="pairs to evaluate on after every epoch")
-    option("--resume", action="store_true", help="go on from the last checkpoint of --out")
-    option("--vocab-size", type=whole(1), default=8000, help="tokens of the WordPiece vocabulary")
-    option("--width", type=whole(1), default=128, help="width of the hidden layers")
-    option("--layers", type=whole(1), default=2, help="encoder layers")
-    option("--heads", type=whole(1), default=4, help="attention heads")
-    option("--dim", type=whole(1), default=128, help="width of the vectors")
-    option("--max-length", type=whole(2), default=64, help="tokens read of a text, specials included")
-    option("--normalize", action=argparse.BooleanOptionalAction, default=True, help="compare by cosine")
-    option("--temperature", type=positive, default=0.05, help="what scores are divided by in the loss")
-    option("--dropout", type=float, default=0.0, help="share of hidden values dropped in training")
-    option("--epochs", type=whole(1), default=5, help="passes over the pairs")
-    option("--batch-size", type=whole(2), default=64, help="pairs in a step; the others' answers are the negatives")
-    option("--lr", type=positive, default=5e-4, help="highest learning rate")
-    option("--warmup", type=whole(0), default=100, help="steps to reach it")
-    option("--clip", type=positive, default=1.0, help="largest norm of a gradient")
-    option("--seed", type=whole(0), default=0, help="of weights, order and dropout")
-    option("--checkpoint-every", type=whole(0), default=200, help="steps between checkpoints; 0: only the last")
 
 
 def _message(error: Exception) -> str:

@@ -33,25 +33,44 @@ def read_pairs(path) -> list[tuple[str, str]]:
 
     Raises   ValueError: another ending, no pairs, or a malformed line, with file and line number
     """
-    readers = {".tsv": _tsv_pair, ".jsonl": _jsonl_pair}
+    pairs = []
+    for where, (question, answer, *negatives) in _examples(path):
+        if negatives:
+            raise ValueError(f"{where}: expected a question and an answer, got {2 + len(negatives)} texts")
+        pairs.append((question, answer))
+    return pairs
+
+
+def read_examples(path) -> list[tuple[str, ...]]:
+    """As read_pairs, with hard negatives: further fields of a .tsv line, or "negatives": […] of a .jsonl one.
+
+    Raises   ValueError: as read_pairs
+    """
+    return [example for _, example in _examples(path)]
+
+
+def _examples(path) -> list[tuple[str, tuple[str, ...]]]:
+    """(where it stands, question, answer and hard negatives) of every line."""
+    readers = {".tsv": _tsv_example, ".jsonl": _jsonl_example}
     suffix = Path(path).suffix.lower()
     if suffix not in readers:
         raise ValueError(f"{path}: expected a file ending in {' or '.join(readers)}, got {suffix or 'no ending'}")
-    pairs = []
+    examples = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         line = line.removesuffix("\r")
         if not line.strip():
             continue
+        where = f"{path}, line {number}"
         try:
-            question, answer = readers[suffix](line)
+            example = readers[suffix](line)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-        if not question.strip() or not answer.strip():
-            raise ValueError(f"{path}, line {number}: expected a question and an answer, got an empty one")
-        pairs.append((question, answer))
-    if not pairs:
+            raise ValueError(f"{where}: {error}") from error
+        if not all(text.strip() for text in example):
+            raise ValueError(f"{where}: expected a question and an answer, got an empty one")
+        examples.append((where, example))
+    if not examples:
         raise ValueError(f"{path}: expected at least one pair, got an empty file")
-    return pairs
+    return examples
 
 
 def read_parallel(source, target) -> list[tuple[str, str]]:
@@ -76,18 +95,21 @@ def _lines(path) -> list[str]:
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
-def _tsv_pair(line: str) -> tuple[str, str]:
-    fields = line.split("\t")
-    if len(fields) != 2:
+def _tsv_example(line: str) -> tuple[str, ...]:
+    fields = tuple(line.split("\t"))
+    if len(fields) < 2:
         raise ValueError(f"expected 2 fields separated by a tab, got {len(fields)}")
-    return fields[0], fields[1]
+    return fields
 
 
-def _jsonl_pair(line: str) -> tuple[str, str]:
+def _jsonl_example(line: str) -> tuple[str, ...]:
     row = parse_json(line)
     if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("question", "answer")):
         raise ValueError('expected an object with the strings "question" and "answer"')
-    return row["question"], row["answer"]
+    negatives = row.get("negatives", [])
+    if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
+        raise ValueError(f'expected a list of strings as "negatives", got {negatives!r}')
+    return row["question"], row["answer"], *negatives
 
 
 def parse_json(line: str):

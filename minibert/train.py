@@ -135,6 +135,7 @@ def train_dual_encoder(
     learning_rate: float = 1e-3,
     ids: Sequence[Sequence[Hashable]] | str | None = None,
     symmetric: bool = False,
+    margin: float | None = None,
     grad_cache: int | None = None,
     seed: int = 0,
     **options,
@@ -146,8 +147,9 @@ def train_dual_encoder(
 
     ids: for each example an id of each of its documents. A question leaves out the other documents of its document's
     id: they answer it too. "text" stands for the documents' own texts: what stands twice in a batch is then no negative
-    of its own question. symmetric: documents look for their questions as well. grad_cache: texts that pass through a
-    tower at once, while the loss is over the whole batch, see `gradcache`.
+    of its own question. symmetric: documents look for their questions as well. margin: of the margin contrastive loss,
+    which takes the place of cross entropy; documents of one id are then all matches. grad_cache: texts that pass
+    through a tower at once, while the loss is over the whole batch, see `gradcache`.
 
     Returns  the history, see `train`, whose `options` are taken too
     Raises   ValueError: fewer than 2 examples, a batch of one, an example of less than two texts, or ids that do not
@@ -168,12 +170,12 @@ def train_dual_encoder(
     def loss_and_gradients(rows, rng):
         marks = None if ids is None else _candidates(keys, rows)
         batch = questions.take(rows), documents.take(_candidates(own, rows))
-        return model.loss_and_gradients(*batch, rng, ids=marks, symmetric=symmetric, part=grad_cache)
+        return model.loss_and_gradients(*batch, rng, ids=marks, symmetric=symmetric, margin=margin, part=grad_cache)
 
     tables = (np.fromiter(chain.from_iterable(table), np.int64) for table in (own, keys))
     settings = {
-        "batch_size": batch_size, "symmetric": symmetric, "grad_cache": grad_cache, "ids": ids is not None,
-        "config": str(model.config), "pairs": digest(questions, documents, *tables),
+        "batch_size": batch_size, "symmetric": symmetric, "margin": margin, "grad_cache": grad_cache,
+        "ids": ids is not None, "config": str(model.config), "pairs": digest(questions, documents, *tables),
     }  # fmt: skip
     return train(
         model.parameters,

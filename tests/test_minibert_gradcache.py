@@ -138,6 +138,14 @@ def test_train_dual_encoder_with_gradcache_follows_the_whole_batch():
     np.testing.assert_allclose([r["loss"] for r in parts], [r["loss"] for r in whole], rtol=1e-3)
 
 
+def test_train_dual_encoder_learns_by_the_margin_contrastive_loss():
+    """The sum falls; cached it is the same."""
+    _, whole = trained(PAIRS, margin=0.5)
+    assert whole[-1]["loss"] < 0.8 * whole[0]["loss"]
+    _, parts = trained(PAIRS, margin=0.5, grad_cache=4)
+    np.testing.assert_allclose([r["loss"] for r in parts], [r["loss"] for r in whole], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -146,6 +154,7 @@ def test_train_dual_encoder_with_gradcache_follows_the_whole_batch():
         ({"ids": [[1]] * 26}, "an id for each document"),
         ({"ids": [[1, 2]] * 27}, "an id for each document"),
         ({"grad_cache": 0}, "parts of at least 1 sequence, got 0"),
+        ({"margin": 0.5, "symmetric": True}, "symmetric=False with a margin"),
         ({"learning_rate": 0}, "learning rate above 0"),
     ],
 )

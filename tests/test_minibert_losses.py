@@ -41,6 +41,12 @@ CASES = {
         (TABLE,),
         lambda s: oracle.margin_contrastive(s, MATCHES, 0.3),
     ),
+    "margin contrastive, in-batch, hard negatives, documents twice": (
+        lambda q, a: losses.in_batch_margin_contrastive(q, a, 0.3, IDS),
+        losses.in_batch_margin_contrastive_backward,
+        (U, MORE),
+        lambda q, a: oracle.margin_contrastive([[oracle.dot(x, y) for y in a] for x in q], IDS[:4, None] == IDS, 0.3),
+    ),
     "in-batch": (
         in_batch(),
         losses.in_batch_cross_entropy_backward,

@@ -61,3 +61,8 @@ def train(task, batches, clip=1.0):
         state["optimizer"].step()
         values.append(loss.item())
     return values
+
+
+def weights():
+    """The encoder's tensors as they are now."""
+    return {name: tensor.detach().numpy() for name, tensor in state["model"].named_parameters()}

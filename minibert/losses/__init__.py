@@ -4,6 +4,8 @@ from minibert.losses.contrastive import diagonal_cross_entropy as diagonal_cross
 from minibert.losses.contrastive import diagonal_cross_entropy_backward as diagonal_cross_entropy_backward
 from minibert.losses.contrastive import in_batch_cross_entropy as in_batch_cross_entropy
 from minibert.losses.contrastive import in_batch_cross_entropy_backward as in_batch_cross_entropy_backward
+from minibert.losses.contrastive import in_batch_margin_contrastive as in_batch_margin_contrastive
+from minibert.losses.contrastive import in_batch_margin_contrastive_backward as in_batch_margin_contrastive_backward
 from minibert.losses.contrastive import margin_contrastive as margin_contrastive
 from minibert.losses.contrastive import margin_contrastive_backward as margin_contrastive_backward
 from minibert.losses.distillation import kl_distillation as kl_distillation

@@ -43,6 +43,29 @@ def margin_contrastive_backward(dloss: float, cache) -> np.ndarray:
     return short.dtype.type(2 * dloss) * (over - short)
 
 
+def in_batch_margin_contrastive(
+    queries: np.ndarray, documents: np.ndarray, margin: float = 0.5, ids: np.ndarray | None = None
+):
+    """margin_contrastive of every query against all documents of the batch; its own is the one in the same row.
+
+    Shapes   queries (B, D) and documents (N, D), N ≥ B, of length 1; ids (N,): a document of the id of a query's own is
+             a match, too → loss ()
+    Raises   ValueError: as diagonal_cross_entropy
+    """
+    _check_diagonal((len(queries), len(documents)))
+    scores, scores_cache = similarity(queries, documents)
+    numbers = np.arange(len(documents)) if ids is None else _numbers(ids, len(documents))
+    loss, loss_cache = margin_contrastive(scores, numbers[: len(queries), None] == numbers, margin)
+    return loss, (scores_cache, loss_cache)
+
+
+def in_batch_margin_contrastive_backward(dloss: float, cache):
+    """Gradients of in_batch_margin_contrastive: (dqueries, ddocuments)."""
+    scores_cache, loss_cache = cache
+    # forward: loss = margin_contrastive(similarity(queries, documents))
+    return similarity_backward(margin_contrastive_backward(dloss, loss_cache), scores_cache)
+
+
 def diagonal_cross_entropy(scores: np.ndarray, ids: np.ndarray | None = None, symmetric: bool = False):
     """Cross entropy of a softmax over each row, whose right column is the one of the same number.
 

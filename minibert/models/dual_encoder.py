@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert import losses
 from minibert.blocks import linear_shapes
 from minibert.encoder import EncoderConfig, check_sizes, encoder, encoder_backward, initialize
 from minibert.gradcache import Side, loss_through
 from minibert.inference import Buffers, infer
-from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
 from minibert.models.saved import SavedModel, check_vocabulary, copy_encoder, encoder_settings
 from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
 from minibert.parameters import Parameters
@@ -162,14 +162,22 @@ class DualEncoder(SavedModel):
         *,
         ids: np.ndarray | None = None,
         symmetric: bool = False,
+        margin: float | None = None,
         part: int | None = None,
     ) -> tuple[float, Parameters]:
-        """In-batch cross entropy of B questions and their documents, and its gradients; `rng` draws the dropout.
+        """Loss of B questions and their documents, and its gradients; `rng` draws the dropout.
+
+        In-batch cross entropy, or with a margin the margin contrastive loss.
 
         Shapes   questions: B sequences; documents: N ≥ B, from B on hard negatives
-        Units    ids, symmetric: see diagonal_cross_entropy; part: sequences that pass through a tower at once, see
-                 loss_through
+        Units    ids, symmetric, margin: see minibert.losses.contrastive; part: sequences that pass through a tower at
+                 once, see loss_through
+        Raises   ValueError: a margin, which is one of cosines, where vectors have any length, or symmetric as well
         """
+        if margin is not None and (symmetric or not self.config.normalize):
+            raise ValueError(
+                "expected normalize=True and symmetric=False with a margin: it is one of cosines, both ways"
+            )
         p, config, d = self.parameters, self.config, self.parameters.zeros_like()
 
         def side(name: str, batch: Ragged) -> Side:
@@ -179,11 +187,17 @@ class DualEncoder(SavedModel):
                 lambda dvectors, cache: tower_backward(dvectors, cache, config, d.sub(name)),
             )
 
-        def loss(q, a):
-            return in_batch_cross_entropy(q, a, config.temperature, ids, symmetric)
+        def cross_entropy(q, a):
+            return losses.in_batch_cross_entropy(q, a, config.temperature, ids, symmetric)
 
+        def margin_contrastive(q, a):
+            return losses.in_batch_margin_contrastive(q, a, margin, ids)
+
+        loss, backward = cross_entropy, losses.in_batch_cross_entropy_backward
+        if margin is not None:
+            loss, backward = margin_contrastive, losses.in_batch_margin_contrastive_backward
         sides = side(QUERY, questions), side(DOCUMENT, documents)
-        return loss_through(sides, loss, in_batch_cross_entropy_backward, rng, part), d
+        return loss_through(sides, loss, backward, rng, part), d
 
     def _encode(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         from tqdm import tqdm

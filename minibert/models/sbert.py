@@ -22,6 +22,7 @@ from minibert import losses
 from minibert.data import batches
 from minibert.formats import NLI_LABELS
 from minibert.gradcache import Side, loss_through
+from minibert.metrics import spearman
 from minibert.models.headed import label_numbers
 from minibert.models.sentence_encoder import SentenceEncoder
 from minibert.parameters import Parameters
@@ -197,6 +198,13 @@ def train_siamese(
         lambda epoch: batches(len(examples), batch_size, seed, epoch, smallest),
         epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed, settings=settings, **options,
     )  # fmt: skip
+
+
+def sts_spearman(encoder: SentenceEncoder, examples: Sequence[tuple[str, str, float]]) -> float:
+    """Spearman's rank correlation of cosines with the scores of graded pairs: the measure of section 4."""
+    first, second, scores = zip(*examples, strict=True)
+    u, v = (encoder.encode(side, normalize=True, on_truncate="silent") for side in (first, second))
+    return spearman((u * v).sum(axis=1), np.array(scores))
 
 
 def siamese_pass(
