@@ -149,7 +149,7 @@ def _search_options(args) -> dict:
 
 
 def _place(hit, span) -> str:
-    return f"{hit.source} [{span[0]}:{span[1]}]"
+    return f"{hit.source} [{span[0]}:{span[1]}]" + (f"  {hit.context}" if hit.context else "")
 
 
 def _print_passage(text: str) -> None:

@@ -143,7 +143,8 @@ def create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str 
                 create_tables(db, facts)
             meta = read_meta(db)
     if meta.get("format") != FORMAT:
-        raise StoreError(f"{file}: expected format {FORMAT}, got {meta.get('format')}")
+        remedy = "another version made it: ingest into a new folder"
+        raise StoreError(f"{file}: expected format {FORMAT}, got {meta.get('format')}; {remedy}")
     if any(meta[key] != value for key, value in mine.items()):
         wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
         before = json.loads(meta["parts"])

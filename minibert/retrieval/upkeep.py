@@ -31,9 +31,14 @@ ORPHANS = {  # rows that belong to none
 
 
 class Recorded:
-    """In place of an encoder, what a store says of its own: enough to look after it, not to search it or add to it."""
+    """In place of an encoder, what a store's facts say of its own: enough to look after it, not to search or add.
+
+    Raises   StoreError: facts of no store
+    """
 
     def __init__(self, facts: dict[str, str]):
+        if "encoder" not in facts:
+            raise StoreError("the store was never finished: it has no encoder yet")
         self.fingerprint, self.dim, self.metric = facts["encoder"], int(facts["dim"]), facts["metric"]
 
     def encode_query(self, texts):
@@ -59,14 +64,13 @@ def check(store: Store) -> list[str]:
 
 def repair(store: Store) -> list[str]:
     """What `Store.repair` does."""
-    findings = check(store)
-    if _pages(store):
-        raise StoreError(f"{store._file}: {'; '.join(findings[:3])}. The file itself is damaged: restore a copy of it")
+    if pages := _pages(store):
+        raise StoreError(f"{'; '.join(pages[:3])}. The file itself is damaged: restore a copy of it")
+    if not (findings := check(store)):
+        return []
     with transaction(store._db, store._file):
         faulty = {document["number"]: document for document, _ in _faults(store)}
         broken = [path for path, read in _files(store).items() if any(_index_faults(store, path, read))]
-    if not findings:
-        return []
     with store._commit():
         for rows in ORPHANS.values():
             store._db.execute(f"DELETE {rows}")
