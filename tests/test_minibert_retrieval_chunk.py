@@ -16,27 +16,29 @@ from minibert.retrieval.chunk import (
     count_tokens,
     count_words,
     split_sentences,
+    split_words,
 )
 
 texts = st.text(alphabet="ab .!?\n\t。é\u200b\u0301'\")", max_size=200) | st.text(max_size=60)
 counts = st.sampled_from([count_words, count_characters])
+splits = st.sampled_from([split_sentences, split_words])
 sizes = st.integers(1, 12)
 
 
-@given(texts, sizes, st.integers(0, 11), counts)
-@example("a b. " * 3, 2, 1, count_words)
-def test_chunk_span_is_its_text(text, size, overlap, count):
+@given(texts, sizes, st.integers(0, 11), counts, splits)
+@example("a b. " * 3, 2, 1, count_words, split_sentences)
+def test_chunk_span_is_its_text(text, size, overlap, count, split):
     """source[start:end] == chunk.text, for every chunk, with and without overlap; no chunk is blank at its ends."""
-    for chunk in chunk_text(text, size, min(overlap, size - 1), count):
+    for chunk in chunk_text(text, size, min(overlap, size - 1), count, split):
         assert text[chunk.start : chunk.end] == chunk.text
         assert chunk.text and chunk.text == chunk.text.strip()
 
 
-@given(texts, sizes, st.integers(0, 11), counts)
-@example("a. b c. d e.", 3, 2, count_words)
-def test_chunk_covers_every_word(text, size, overlap, count):
+@given(texts, sizes, st.integers(0, 11), counts, splits)
+@example("a. b c. d e.", 3, 2, count_words, split_sentences)
+def test_chunk_covers_every_word(text, size, overlap, count, split):
     """Every character that is not white space is in a chunk, and the chunks go forward."""
-    chunks = chunk_text(text, size, min(overlap, size - 1), count)
+    chunks = chunk_text(text, size, min(overlap, size - 1), count, split)
     covered = np.zeros(len(text), bool)
     for chunk in chunks:
         covered[chunk.start : chunk.end] = True
@@ -45,12 +47,12 @@ def test_chunk_covers_every_word(text, size, overlap, count):
     assert ends == sorted(set(ends))
 
 
-@given(texts, sizes, st.integers(0, 11), counts)
-@example("a. b.", 4, 0, count_characters)
-def test_chunk_keeps_budget(text, size, overlap, count):
+@given(texts, sizes, st.integers(0, 11), counts, splits)
+@example("a. b.", 4, 0, count_characters, split_sentences)
+def test_chunk_keeps_budget(text, size, overlap, count, split):
     """No chunk counts for more than the budget, and what it repeats of the one before for no more than the overlap."""
     overlap = min(overlap, size - 1)
-    chunks = chunk_text(text, size, overlap, count)
+    chunks = chunk_text(text, size, overlap, count, split)
     assert max(count([chunk.text for chunk in chunks]), default=0) <= size
     for before, after in zip(chunks, chunks[1:], strict=False):
         shared = text[after.start : max(before.end, after.start)]
@@ -78,6 +80,12 @@ def test_chunk_overlap_repeats_whole_sentences():
     text = "One two. Three four. Five six. Seven."
     chunks = [chunk.text for chunk in chunk_text(text, size=4, overlap=2)]
     assert chunks == ["One two. Three four.", "Three four. Five six.", "Five six. Seven."]
+
+
+def test_chunk_of_words_ends_anywhere():
+    """Packed from words, chunks are as full as they can be, wherever sentences end, and overlap by words."""
+    chunks = [chunk.text for chunk in chunk_text("One two. Three four. Five six.", 3, 1, split=split_words)]
+    assert chunks == ["One two. Three", "Three four. Five", "Five six."]
 
 
 def test_chunk_cuts_long_sentences_at_words():

@@ -449,6 +449,25 @@ def test_ingest_goes_on_where_it_was(tmp_path):
         assert ingest(store, changed) == (6, 6, 0) and len(store) == 6
 
 
+def test_ingest_reads_no_further_than_a_batch(tmp_path):
+    """A corpus may be larger than memory: what is read and not yet committed is one batch at most."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents(30)))
+    corpus = read_documents([tmp_path / "a.jsonl"])
+    ahead = []
+
+    with Store.open(tmp_path / "s", ENCODER) as store, Store.open(tmp_path / "s", ENCODER) as reader:
+
+        def watched():
+            for number, document in enumerate(corpus):
+                ahead.append(number - len(reader))
+                yield document
+
+        ingest(store, watched(), batch_size=7)
+        assert len(reader) == 30
+    assert max(ahead) == 6
+    assert next(iter(corpus))["id"] == "d0" and corpus.done < corpus.size / 20
+
+
 def test_ingest_shows_how_far_it_is(tmp_path, capsys):
     """Of files: the share of their bytes, documents a second, the time left; then how far the index is."""
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents(40)))
