@@ -29,7 +29,7 @@ from minibert.metrics import mrr_at_k, spearman
 from minibert.models import dpr, dragon, e5, sbert, sentence_t5, use
 from minibert.models.colbert import train_colbert
 from minibert.models.distillation import train_distilled
-from minibert.models.headed import finetune
+from minibert.models.headed import fit
 from minibert.ops import max_sim
 from minibert.parameters import Parameters
 from minibert.retrieval import BM25, ColBERTIndex
@@ -110,7 +110,7 @@ class Setting:
         questions = [example[0] for example in examples for _ in range(2)]
         passages = [passage for example in examples for passage in example[1:]]
         labels = [1, 0] * len(examples)
-        finetune(model, model.examples(questions, passages, labels), epochs=1, learning_rate=1e-4, **self.options)
+        fit(model, model.examples(questions, passages, labels), epochs=1, learning_rate=1e-4, **self.options)
         return model
 
     def hard(self, negatives: int) -> list[tuple[str, ...]]:
