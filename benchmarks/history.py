@@ -35,6 +35,7 @@ from minibert.parameters import Parameters
 from minibert.retrieval import BM25, ColBERTIndex
 from minibert.retrieval.fusion import reciprocal_rank
 
+NEEDED = "nqg_squad_pairs", "sts_benchmark", "snli", "multi30k_captions5"
 LENGTH = 64  # tokens
 TEST, AMONG = 500, 2000
 TRAIN = 2000
@@ -307,16 +308,16 @@ COMPARISONS = {
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks history", description=__doc__)
-    data = os.environ.get("MINIBERT_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, help="the folder of data sets")
+    parser.add_argument("--data", type=Path, default=os.environ.get("MINIBERT_DATA") or None, help="of data sets")
     parser.add_argument("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", help="all-MiniLM-L6-v2's folder; by default the peers'")
     options = parser.parse_args(argv)
-    for name in ("nqg_squad_pairs", "sts_benchmark", "snli", "multi30k_captions5"):
-        if not (options.data / name).is_dir():
-            parser.error(f"{options.data / name}: no such folder")
-    s, rows = Setting(options.data, options.model, options.seed), []
+    missing = [name for name in NEEDED if options.data is None or not (Path(options.data) / name).is_dir()]
+    if missing:
+        print(f"no folder --data (or MINIBERT_DATA) with {', '.join(missing)}: nothing is compared")
+        return 0
+    s, rows = Setting(Path(options.data), options.model, options.seed), []
     for name in options.only:
         comparison, start, measured = COMPARISONS[name]
         for variant, run, measure in comparison(s):

@@ -126,7 +126,8 @@ class ColBERTIndex:
     @property
     def ids(self) -> np.ndarray:
         """Ids of the documents, in the order of their adding."""
-        return self._held.ids[self._held.ids >= 0]
+        ids = self._held.ids
+        return ids[ids >= 0]
 
     def vectors(self, id: int) -> np.ndarray:
         """The vectors that the index holds of a document, decoded where they are coded. KeyError: no such document"""
@@ -280,7 +281,7 @@ class ColBERTIndex:
             index._next_id, index.metadata = int(facts["next_id"]), json.loads(facts["user"])
             index._restore(tables)
             return index
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             raise CorruptIndexError(f"{path}: {error}") from error
 
     def _restore(self, tables: dict[str, np.ndarray]) -> None:
