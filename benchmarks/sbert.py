@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 from benchmarks.harness import machine, table
 from benchmarks.peers import Peer
+from benchmarks.training import padded_side
 from minibert import SentenceEncoder
 from minibert.data import batches
 from minibert.formats import read_nli, read_sts
@@ -118,7 +119,7 @@ def twin(options):
     labels = np.array([score for *_, score in graded], np.float32)
     sides = [encoder.tokenize([row[side] for row in graded], "silent")[0] for side in (0, 1)]
     steps = [
-        ([padded(side.take(rows)) for side in sides], labels[rows])
+        ([padded_side(side.take(rows)) for side in sides], labels[rows])
         for rows in batches(len(graded), size, options.seed, 0, smallest=1)
     ]
     with Peer("torch_sbert") as peer:
@@ -134,13 +135,6 @@ def twin(options):
     gaps = np.abs(np.array([record["loss"] for record in history]) - expected)
     print(f"largest difference of the loss: {gaps[:100].max():.1e} in 100 steps, {gaps.max():.1e} in all {len(gaps)}")
     print(f"STS-B test: ours {sts_spearman(encoder, sts['test']):.4f}, PyTorch {sts_spearman(theirs, sts['test']):.4f}")
-
-
-def padded(batch):
-    mask = np.arange(batch.lengths.max()) < batch.lengths[:, None]
-    ids = np.zeros(mask.shape, np.int64)
-    ids[mask] = batch.ids
-    return ids, mask
 
 
 def main(argv):

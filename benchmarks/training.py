@@ -3,11 +3,13 @@
 python -m benchmarks training: batches of 32 pairs with the lengths of real docstrings, padded for PyTorch. The dual
 encoder is that of the course, 512 wide, 3 layers, 8 heads, 30,522 tokens: forward alone, and a whole step (forward,
 backward, Adam); ours computes in the last layer only the rows of [CLS]. The sentence encoder is all-MiniLM-L6-v2: a
-step of in-batch cross entropy over cosines. Ours has no padding.
+step of in-batch cross entropy over cosines; and SBERT's softmax over (u, v, |u − v|), with AdamW and clipping, on an
+encoder of its size. Ours has no padding.
 """
 
 import argparse
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -15,12 +17,14 @@ from benchmarks.harness import compare, machine, table
 from benchmarks.peers import Peer
 from minibert import SentenceEncoder, runtime
 from minibert.checkpoint import from_torch_encoder
+from minibert.encoder import initialize
 from minibert.losses import in_batch_cross_entropy, in_batch_cross_entropy_backward
+from minibert.models import sbert
 from minibert.models.dual_encoder import DOCUMENT, QUERY, DualEncoder, DualEncoderConfig, tower
-from minibert.optim import Adam
+from minibert.optim import Adam, AdamW, clip_by_norm
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
-from minibert.sentence_network import sentence_vectors, sentence_vectors_backward
+from minibert.sentence_network import SentenceEncoderConfig, sentence_vectors, sentence_vectors_backward
 from minibert.stdlib_corpus import docstrings, pairs
 
 SIZES = {"vocab_size": 30522, "width": 512, "dim": 128, "heads": 8, "layers": 3}
@@ -40,9 +44,7 @@ def make_batch(rng, found):
     for side, name in enumerate(("question", "answer")):
         lengths = np.clip([len(found[i][side]) // 4 + 2 for i in drawn], 1, LONGEST)
         ragged = Ragged.from_sequences([rng.integers(0, SIZES["vocab_size"], n).tolist() for n in lengths])
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.zeros(mask.shape, np.int64)
-        ids[mask] = ragged.ids
+        ids, mask = padded_side(ragged)
         ours.append(ragged)
         theirs |= {f"{name}_ids": ids, f"{name}_mask": mask}
     return ours, theirs
@@ -79,6 +81,46 @@ def sentence_encoder(questions, answers, padded, options):
             np.testing.assert_allclose(step(), peer.call("train_pairs", **padded), rtol=1e-4)
         result = compare(lambda: step() is None, peer.timed("train_pairs", **padded), options.rounds)
     return ["MiniLM: forward, backward, Adam", 1000 * result.ours, 1000 * result.theirs, result.ratio]
+
+
+def sbert_nli(sides, options, seed=0):
+    """The row of SBERT's NLI: an encoder of MiniLM's size from random weights, forward, backward, clipping, AdamW."""
+    sizes = {"vocab_size": SIZES["vocab_size"], "width": 384, "layers": 6, "heads": 12, "ffn": 1536, "positions": 512}
+    config = SentenceEncoderConfig(**sizes, dropout=0.0)
+    model = SentenceEncoder(SimpleNamespace(vocab_size=sizes["vocab_size"]), config, Parameters(config.shapes))
+    initialize(model.parameters, np.random.default_rng(seed))
+    start = dict(model.parameters)
+    whole, labels = sbert.with_classifier(model, 3, seed), np.arange(PAIRS) % 3
+    objective, rows = sbert.nli_objective(whole, labels), np.arange(PAIRS)
+    both = Ragged.from_sequences([row.tolist() for side in sides for row in sequences(side)])
+    adam = AdamW(whole, 0.01)
+
+    def step():
+        d = whole.zeros_like()
+        loss = sbert.siamese_pass(model, both, PAIRS, *objective, rows, d)
+        clip_by_norm(d.flat, 1.0)
+        adam.step(whole.flat, d.flat, LEARNING_RATE)
+        return loss
+
+    with Peer("torch_sbert", threads=options.threads) as peer:
+        peer.call(
+            "create", tensors=start, classifier=whole[sbert.CLASSIFIER], learning_rate=LEARNING_RATE, weight_decay=0.01,
+            pooling="mean", vocab_size=sizes["vocab_size"], hidden_size=384, num_hidden_layers=6,
+            num_attention_heads=12, intermediate_size=1536, layer_norm_eps=config.eps,
+        )  # fmt: skip
+        batch = {"task": "nli", "batches": [([padded_side(side) for side in sides], labels)]}
+        for _ in range(2):
+            np.testing.assert_allclose(step(), peer.call("train", **batch), rtol=1e-4)
+        result = compare(lambda: step() is None, peer.timed("train", **batch), options.rounds)
+    return ["SBERT NLI: forward, backward, AdamW", 1000 * result.ours, 1000 * result.theirs, result.ratio]
+
+
+def padded_side(batch):
+    """(ids, mask) of a ragged batch, as PyTorch wants them."""
+    mask = np.arange(batch.lengths.max()) < batch.lengths[:, None]
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = batch.ids
+    return ids, mask
 
 
 def sequences(batch):
@@ -119,6 +161,7 @@ def main(argv):
             result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
             rows.append([name, 1000 * result.ours, 1000 * result.theirs, result.ratio])
     rows.append(sentence_encoder(questions, answers, padded, options))
+    rows.append(sbert_nli((questions, answers), options))
     tokens = questions.starts[-1] + answers.starts[-1]
     with_padding = padded["answer_ids"].size + padded["question_ids"].size
     print(f"{PAIRS} pairs, {tokens} tokens, {with_padding} with padding; {options.threads} thread(s); {machine()}\n")
