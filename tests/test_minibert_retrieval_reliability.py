@@ -218,9 +218,10 @@ def test_kill_9_at_random_moments_of_an_ingest_with_deletes(tmp_path, size):
             stored = {id for (id,) in store._db.execute("SELECT id FROM documents")}
             batches = {int(id[1:].split("-")[0]) for id in stored}
             assert stored == {f"k{batch}-{i}" for batch in batches for i in range(7)}  # whole ones only
+            # The next call may have been committed before it was said: a batch two in three times, then a deletion.
             word, last = said[-1]
-            # The next call may have been committed before it was said.
-            following = alive | {last + 1} if word == "deleted" or last % 3 < 2 else alive - {last - 1}
+            latest = last if word == "added" else last + 1
+            following = alive - {last - 1} if word == "added" and last % 3 == 2 else alive | {latest + 1}
             assert batches in (alive, following), (sorted(alive), sorted(batches), said[-1])
             alive, turn = batches, max(turn, max(batches) + 1)
             asked = [f"k{batch}-{i}" for batch in rng.sample(sorted(batches), min(3, len(batches))) for i in range(7)]
@@ -335,8 +336,8 @@ def test_flipped_bytes_of_the_database_are_told_or_harmless(filled, tmp_path, si
                     told = store.check()
                 found = answers(tmp_path)
             assert told or found == right
-        except (StoreError, ValueError) as error:
-            assert "store.sqlite" in str(error) or isinstance(error, StoreError), error
+        except StoreError:
+            pass  # says what is wrong
         copied(filled, tmp_path)
 
 

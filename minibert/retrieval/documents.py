@@ -66,3 +66,11 @@ def digest(document: dict[str, Any]) -> bytes:
     """16 bytes of a checked document's content: another document with the same ones will not turn up."""
     content = [document[field] for field in ("id", "text", "title", "metadata", "format")]
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).digest()
+
+
+def is_json(metadata: str) -> bool:
+    """Whether metadata as they are stored are an object."""
+    try:
+        return isinstance(json.loads(metadata), dict)
+    except (ValueError, TypeError):
+        return False

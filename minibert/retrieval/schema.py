@@ -21,6 +21,7 @@ from pathlib import Path
 
 FORMAT = "2"
 FACTS = {"format", "encoder", "parts", "dim", "metric", "precision"}  # of meta, the store's own
+SEE = "`minibert store check` tells more"
 BUSY_SECONDS = 5.0  # how long to wait for another writer
 
 TABLES = """

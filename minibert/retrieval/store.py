@@ -25,7 +25,7 @@ import numpy as np
 import ann
 from minibert.retrieval import schema, search
 from minibert.retrieval.chunk import Chunk
-from minibert.retrieval.documents import check_documents, digest
+from minibert.retrieval.documents import check_documents, digest, is_json
 from minibert.retrieval.index import INDEX, WORDS, Following, FollowingVectors, FollowingWords
 from minibert.retrieval.passages import Cutter
 from minibert.retrieval.schema import StoreError, transaction
@@ -397,11 +397,14 @@ class Store:
         return self._words
 
     def _passage(self, chunk_number: int) -> tuple[Any, ...]:
-        return self._db.execute(
+        row = self._db.execute(
             "SELECT id, title, metadata, substr(text, start + 1, end - start), start, end, context FROM chunks "
             "JOIN documents ON documents.number = document WHERE chunks.number = ?",
             (chunk_number,),
         ).fetchone()
+        if row is None or not is_json(row[2]):
+            raise StoreError(f"{self._file}: passage {chunk_number} is missing or damaged: {schema.SEE}")
+        return row
 
     def _texts(self, chunk_numbers: Sequence[int]) -> list[str]:
         return [self._passage(number)[3] for number in chunk_numbers]

@@ -6,7 +6,6 @@ So a repair never takes away a document; what it cannot mend stays, and `check` 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minibert.retrieval import schema
-from minibert.retrieval.documents import digest
+from minibert.retrieval.documents import digest, is_json
 from minibert.retrieval.index import INDEX, WORDS, Following, FollowingVectors, FollowingWords, latest_generation
 from minibert.retrieval.schema import StoreError, transaction
 
@@ -75,7 +74,7 @@ def repair(store: Store) -> list[str]:
         for rows in ORPHANS.values():
             store._db.execute(f"DELETE {rows}")
     for document in faulty.values():
-        if not _is_json(document["metadata"]):
+        if not is_json(document["metadata"]):
             with store._commit():  # to add it again must find it changed
                 store._db.execute("UPDATE documents SET digest = x'' WHERE number = ?", (document["number"],))
             continue
@@ -132,7 +131,7 @@ def _faults(store: Store) -> Iterator[tuple[dict[str, Any], str]]:
         chunks = store._db.execute(sql, (number,)).fetchall()
         if digest(document) != told:
             yield document, "is not what was stored: its digest differs"
-        if not _is_json(document["metadata"]):
+        if not is_json(document["metadata"]):
             yield document, "has metadata that are no JSON: add it again"
         if not chunks:
             yield document, "has no passages"
@@ -183,10 +182,3 @@ def _rebuild(store: Store, paths: list[Path]) -> None:
 def _sizes(store: Store) -> dict[str, int]:
     """Bytes of each file of the folder."""
     return {path.name: path.stat().st_size for path in sorted(store.path.iterdir()) if path.is_file()}
-
-
-def _is_json(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minibert.retrieval.schema import SEE, StoreError
+
 PRECISIONS = ("float32", "int8")
 TOP = 127
 
@@ -51,7 +53,16 @@ class Codec:
         return np.ascontiguousarray(rows[:, :4]).view("<f4") * rows[:, 4:].view(np.int8)
 
     def read(self, db: sqlite3.Connection, numbers: Sequence[int]) -> np.ndarray:
-        """The stored vectors of chunks, (n, dim), in the order of their numbers given."""
+        """The stored vectors of chunks, (n, dim), in the order of their numbers given.
+
+        Raises   StoreError: one that is missing or none
+        """
         sql = "SELECT chunk, vector FROM vectors WHERE chunk IN (SELECT value FROM json_each(?))"
         blobs = dict(db.execute(sql, (json.dumps(numbers),)))
-        return self.unpack([blobs[number] for number in numbers])
+        try:
+            vectors = self.unpack([blobs[number] for number in numbers])
+        except (KeyError, ValueError, TypeError) as error:
+            raise StoreError(f"vectors are missing or damaged: {SEE}") from error
+        if not np.isfinite(vectors).all():
+            raise StoreError(f"vectors are not finite: {SEE}")
+        return vectors
