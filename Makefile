@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 PYTEST := $(PY) -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long peers test-peers bench lint
+.PHONY: help demo test test-long test-browser peers test-peers bench lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ test: .venv/test.stamp ## Run the tests: compiled, then the kernels interpreted 
 
 test-long: .venv/test.stamp ## Run the reliability tests at full size: some minutes of kills, damage and readers beside a writer
 	$(PY) -m pytest -q -m long
+
+test-browser: .venv/browser.stamp ## Run the tests of the search page in headless Chromium (Debian: apt-get install chromium chromium-driver)
+	$(PY) -m pytest -q -m browser
 
 peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
 
@@ -53,6 +56,10 @@ lint: .venv/lint.stamp ## Check style and format with ruff
 .venv/test.stamp: .venv/made.stamp setup.cfg pyproject.toml
 	$(PIP) install -e ".[test]"
 	@touch $@ .venv/run.stamp
+
+.venv/browser.stamp: .venv/test.stamp
+	$(PIP) install -e ".[browser]"
+	@touch $@
 
 .venv/lint.stamp: .venv/made.stamp setup.cfg
 	$(PIP) install -e ".[lint]"

@@ -1,5 +1,6 @@
 """The demo's corpus and split, and the whole demo on a small part of them."""
 
+import re
 import sysconfig
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from minibert import demo, stdlib_corpus
 from minibert.retrieval import Store
 from minibert.stdlib_corpus import Docstring
 
+ROWS = (
+    "untrained, exact search",
+    "trained, exact search",
+    "trained, HNSW",
+    "BM25",
+    "hybrid by ranks",
+    "hybrid by scores",
+    "its first 30, reranked",
+)
 SOURCE = '''
 """Queues.
 
@@ -89,6 +99,7 @@ def small(monkeypatch):
     monkeypatch.setitem(demo.SIZES, "width", 32)
     monkeypatch.setitem(demo.TRAINING, "epochs", 1)
     monkeypatch.setattr(demo, "QUESTIONS", ["What is an address header?", "?!"])
+    monkeypatch.setattr(demo, "ASKED", "What raises it?")
 
 
 def test_demo_runs_twice_to_the_same_metrics(small, tmp_path, capfd):
@@ -97,9 +108,11 @@ def test_demo_runs_twice_to_the_same_metrics(small, tmp_path, capfd):
     for _ in range(2):  # the second run replaces the store of the first
         assert demo.main(tmp_path, seed=3, progress=False) == 0
         outputs.append(capfd.readouterr().out)
-    metrics = [[line[:48] for line in out.splitlines() if line.startswith(("trained", "untrained"))] for out in outputs]
-    assert len(metrics[0]) == 3 and metrics[0] == metrics[1]
+    metrics = [[line[:48] for line in out.splitlines() if line.startswith(ROWS)] for out in outputs]
+    assert [line.split("  ")[0] for line in metrics[0]] == [*ROWS] and metrics[0] == metrics[1]
     answers = [out.split("second process\n")[1].split("\nstage")[0] for out in outputs]
+    cited = re.search(r"What raises it\?\n.* \[(\d)\]\n\n\[\1\] [\w.]+ \[\d+:\d+\]\n    \w", answers[0])
+    assert cited, answers[0]
     assert "What is an address header?" in answers[0]
     assert answers[0].split("MRR")[0] == answers[1].split("MRR")[0]
 

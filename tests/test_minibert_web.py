@@ -384,8 +384,10 @@ def test_a_form_gives_a_query_or_a_reason(fields):
         assert query.q == fields["q"] and 1 <= query.k <= 100 and 0 <= query.diversity <= 1
 
 
-def test_style_sheet_has_a_shade_for_every_cosine():
-    """From opposite to equal."""
-    for value in (-1, 0, 0.049, 0.5, 1):
-        shade = re.search(r"s\d+", page._cosine(value))[0]
-        assert f".{shade} {{" in page.STYLE
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_style_sheet_has_a_shade_for_every_cosine(a, b):
+    """From the least of a table, the lightest, to 1, the darkest."""
+    least, value = sorted((a, b))
+    for cosine, expected in ((value, None), (least, "s0" if least < 1 - 1e-9 else None), (1.0, None)):
+        shade = re.search(r"s\d+", page._cosine(cosine, least))[0]
+        assert f".{shade} {{" in page.STYLE and expected in (None, shade)

@@ -18,7 +18,7 @@ from minibert.web.forms import LONGEST_QUESTION, MOST_HITS
 from minibert.web.highlight import pieces
 from minibert.web.service import Found, Service
 
-SHADES = 10  # of the similarity table, from cosine 0 or below to 1
+SHADES = 10  # of the similarity table, from its least cosine to 1
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -191,16 +191,18 @@ def _similarity(found: Found) -> str:
         return ""
     names = ["question", *map(str, range(1, len(found.hits) + 1))]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    least = float(found.similarity.min())
     rows = (
-        f'<tr><th scope="row">{name}</th>{"".join(map(_cosine, row))}</tr>'
+        f'<tr><th scope="row">{name}</th>{"".join(_cosine(value, least) for value in row)}</tr>'
         for name, row in zip(names, found.similarity.tolist(), strict=True)
     )
     caption = "<caption>Cosines of the question and the hits</caption>"
     return f'<div class="wide"><table class="heat">{caption}<tr><td></td>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _cosine(value: float) -> str:
-    return f'<td class="s{round(max(0.0, value) * SHADES)}">{value:.2f}</td>'
+def _cosine(value: float, least: float) -> str:
+    shade = round(SHADES * (value - least) / max(1 - least, 1e-12))
+    return f'<td class="s{min(shade, SHADES)}">{value:.2f}</td>'
 
 
 def _times(found: Found) -> str:
