@@ -323,11 +323,20 @@ def test_health_counts_the_documents(client):
 
 
 def test_searches_from_many_threads_share_one_store(service):
-    """Threads at once get what one after the other gets, also while another process's documents arrive."""
+    """Threads at once get what one after the other gets."""
     questions = [f"hunt {word}" for word in ("mice", "night", "cats", "dots")] * 5
     alone = [service.hits(Query(q, hybrid=True)) for q in questions]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda q: service.hits(Query(q, hybrid=True)), questions)) == alone
+
+
+def test_what_another_store_adds_is_found(service):
+    """The server's store goes on to the last commit with the next search."""
+    with Store.open(service.path, HashEncoder()) as other:
+        other.add([{"id": "new", "text": "fresh arrival"}])
+        assert service.hits(Query("fresh arrival", hybrid=True))[0].id == "new"
+        other.delete(["new"])
+        assert all(hit.id != "new" for hit in service.hits(Query("fresh arrival", hybrid=True)))
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def message_page(service: Service, message: str) -> str:
 
 
 def _page(service: Service, title: str, main: str) -> str:
-    return PAGE.format(title=escape(title), store=escape(service.name), main=main)
+    return PAGE.format(title=escape(title), store=escape(service.path.name), main=main)
 
 
 def _form(service: Service, fields: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ class Service:
         except BaseException:
             self._thread.shutdown()
             raise
-        self.encoder, self.name = self._store.encoder, self._store.path.resolve().name
+        self.encoder, self.path = self._store.encoder, self._store.path.resolve()
         self.generator, self.reranker, self.budget = generator or BestSentence(self.encoder), reranker, budget
 
     def close(self) -> None:
