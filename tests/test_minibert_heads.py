@@ -173,7 +173,7 @@ def test_configurations_that_cannot_be_are_refused():
         new_model(CrossEncoder, labels=("a", "b"))
 
 
-WORDS = st.sampled_from(["the", "cat", "sat", "on", "a", "dog", "mat", "zzz", "\x00"])
+WORDS = st.sampled_from(["the", "cat", "sat", "on", "a", "dog", "catdog", "zzz", "\x00"])  # catdog: three tokens
 
 
 @given(st.lists(st.lists(WORDS, max_size=20).map(" ".join), min_size=1, max_size=6), st.randoms())
@@ -318,6 +318,22 @@ def test_windows_hold_each_answer_and_others_point_at_cls():
     assert 0 < held < len(examples)
     nothing = model.examples([Question("2", "the dog", context)])
     assert not nothing.targets.any()
+
+
+def test_no_answer_scores_as_in_the_window_where_it_scores_least():
+    """SQuAD's convention: the margin is over the least [CLS] of all windows, the score of the best span of any."""
+    model = new_model(Reader, max_length=16)
+    context = "the cat sat on the mat and a dog sat on a log and the cat on the mat"
+    windows = model._windows(["the dog"], [context], None)
+    scores = model.outputs(Ragged(windows.ids, windows.type_ids, windows.starts)).astype(np.float64)
+    nothing = [scores[start].sum() for start in windows.starts[:-1]]
+    best = -np.inf
+    for row in range(len(windows)):
+        tokens = windows.starts[row] + np.flatnonzero(windows.row(row)["sequence_ids"] == 1)
+        best = max([best, *(scores[i, 0] + scores[j, 1] for i in tokens for j in tokens if i <= j)])
+    [answer] = model.answer("the dog", [context], threshold=None)
+    assert len(windows) > 1 and max(nothing) > min(nothing)
+    assert answer.score == pytest.approx(best) and answer.margin == pytest.approx(best - min(nothing))
 
 
 def test_places_are_the_tokens_that_cover_the_characters():

@@ -72,11 +72,14 @@ def test_half_of_the_second_texts_come_from_elsewhere_and_length_does_not_tell_w
     assert abs(labels.mean() - 0.5) < 0.15
     lengths = [batch.lengths[labels == label].mean() for label in (0, 1)]
     assert abs(lengths[0] - lengths[1]) < 1.5
-    first_letter = tokenizer.token_to_id("a")
+    first_letter, used = tokenizer.token_to_id("a"), 0
     for b, label in enumerate(labels):
         a_text, b_text = parts_of(batch, b)
+        used += len(a_text) + (0 if label else len(b_text))
         sides = [{(i >= first_letter + 10) for i in ids if i >= first_letter} for ids in (a_text, b_text)]
         assert len(sides[0] | sides[1]) == 1 + label  # of one document, or of two
+    whole = len(tokenizer.encode(" ".join(documents), add_special_tokens=False).ids)
+    assert whole - 2 * 29 <= used <= whole  # all of each document, in order, but a last sentence
     again, same = sentence_pairs(documents, tokenizer, 32, seed=1)
     assert again.ids.tolist() == batch.ids.tolist() and same.tolist() == labels.tolist()
 
