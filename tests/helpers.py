@@ -61,6 +61,21 @@ def assert_gradient(forward, backward, arrays, rng, step=1e-6):
     assert abs(numeric - analytic) <= 1e-8 * (1 + terms), (numeric, analytic)
 
 
+def assert_weights_gradient(parameters, loss_and_gradients, rng, step=1e-6):
+    """A model's gradients equal central differences of its loss, along three random directions of all weights."""
+    _, d = loss_and_gradients()
+    flat = parameters.flat.copy()
+    for _ in range(3):
+        direction = rng.standard_normal(flat.shape)
+        losses = []
+        for sign in (1, -1):
+            parameters.flat[...] = flat + sign * step * direction
+            losses.append(loss_and_gradients()[0])
+        numeric, analytic = (losses[0] - losses[1]) / (2 * step), d.flat @ direction
+        assert abs(numeric - analytic) <= 1e-6 * abs(analytic) + 1e-7, (numeric, analytic)
+    parameters.flat[...] = flat
+
+
 def interpreted():
     """Whether the kernels run as plain Python (NUMBA_DISABLE_JIT=1): a test then takes fewer rows."""
     return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")

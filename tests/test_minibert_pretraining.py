@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import bert_tokenizer, byte_tokenizer, tiny_tokenizer
+from helpers import assert_weights_gradient, bert_tokenizer, byte_tokenizer, tiny_tokenizer
 from minibert.checkpoint import CheckpointError
 from minibert.heads import HeadConfig
 from minibert.models.bert import Bert
@@ -148,15 +148,7 @@ def test_gradients_of_both_tasks_equal_differences():
     batch = Ragged.from_sequences([rng.integers(0, TOKENIZER.vocab_size, n).tolist() for n in (3, 5, 5, 9)])
     masked = Masked(batch, np.array([1, 4, 9, 15]), np.array([7, 8, 7, 9]))
     labels = np.array([0, 1, 1, 0])
-    _, d = model.masked_loss_and_gradients(masked, labels)
-    flat = model.parameters.flat.copy()
-    for _ in range(3):
-        direction = rng.standard_normal(flat.shape)
-        sides = []
-        for sign in (1, -1):
-            model.parameters.flat[...] = flat + sign * 1e-6 * direction
-            sides.append(model.masked_loss_and_gradients(masked, labels)[0])
-        assert (sides[0] - sides[1]) / 2e-6 == pytest.approx(d.flat @ direction, rel=1e-6, abs=1e-7)
+    assert_weights_gradient(model.parameters, lambda: model.masked_loss_and_gradients(masked, labels), rng)
 
 
 DOCUMENT = ". ".join(["the cat sat on the mat", "a dog sat on a log"] * 60)

@@ -24,7 +24,6 @@ from minibert.ragged import Ragged
 from tokenizers.inputs import check_texts
 
 STRIDE = 3  # neighbouring windows share a third of their tokens: 128 of 384 in BERT's own script
-KEPT = 20  # spans of one context that are ranked
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ class Reader(HeadedModel):
             raise ValueError(f"expected a count and a longest of at least 1, got {count} and {longest}")
         contexts = check_texts(contexts, "contexts")
         found = []
-        for number, (spans, nothing) in enumerate(self._spans([question] * len(contexts), contexts, longest, stride)):
+        ranked = self._spans([question] * len(contexts), contexts, count, longest, stride)
+        for number, (spans, nothing) in enumerate(ranked):
             for (start, end), score in spans[:count]:
                 found.append(Answer(contexts[number][start:end], start, end, number, score, score - nothing))
         found = [answer for answer in found if threshold is None or answer.margin > threshold]
@@ -79,7 +79,7 @@ class Reader(HeadedModel):
     ) -> list[Answer | None]:
         """The best answer to each question in its own context, whatever its margin; None where the context is blank."""
         contexts = [q.context for q in questions]
-        found = self._spans([q.question for q in questions], contexts, longest, stride, progress)
+        found = self._spans([q.question for q in questions], contexts, 1, longest, stride, progress)
         answers: list[Answer | None] = []
         for context, (spans, nothing) in zip(contexts, found, strict=True):
             for (start, end), score in spans[:1]:
@@ -95,10 +95,7 @@ class Reader(HeadedModel):
         return squad(questions, [answer.text if answer else "" for answer in found], np.negative(margins))
 
     def examples(self, questions: Sequence[Question], stride: int | None = None) -> Examples:
-        """Windows to learn from: where the first answer is, or [CLS] where the window has none of it.
-
-        Raises   ValueError: an answer that does not stand in its context where it says, with the question's id
-        """
+        """Windows to learn from: where the first answer is, or [CLS] where the window has not all of it."""
         windows = self._windows([q.question for q in questions], [q.context for q in questions], stride)
         targets = np.zeros((len(windows), 2), np.int64)
         for row, owner in enumerate(windows.text_index):
@@ -124,8 +121,11 @@ class Reader(HeadedModel):
             stride=longest // STRIDE if stride is None else stride,
         )  # fmt: skip
 
-    def _spans(self, questions, contexts, longest: int, stride: int | None, progress: bool = False):
-        """For each pair of texts (its best spans as ((start, end), score), best first; the score of no answer)."""
+    def _spans(self, questions, contexts, count: int, longest: int, stride: int | None, progress: bool = False):
+        """For each pair of texts (its best spans as ((start, end), score), best first; the score of no answer).
+
+        At least the `count` best: so many of every window.
+        """
         windows = self._windows(questions, contexts, stride)
         scores = self.outputs(Ragged(windows.ids, windows.type_ids, windows.starts), progress).astype(np.float64)
         best: list[dict[tuple[int, int], float]] = [{} for _ in contexts]
@@ -135,14 +135,14 @@ class Reader(HeadedModel):
             own, offsets = scores[part], windows.offsets[part].tolist()
             nothing[owner] = min(nothing[owner], float(own[0].sum()))
             tokens = np.flatnonzero(windows.sequence_ids[part] == 1)
-            for i, j, score in best_spans(*own[tokens].T, longest):
+            for i, j, score in best_spans(*own[tokens].T, longest, count):
                 span = offsets[tokens[i]][0], offsets[tokens[j]][1]
                 best[owner][span] = max(score, best[owner].get(span, -np.inf))  # windows overlap
         ranked = [sorted(spans.items(), key=lambda item: (-item[1], item[0])) for spans in best]
         return list(zip(ranked, nothing, strict=True))
 
 
-def best_spans(first: np.ndarray, last: np.ndarray, longest: int, count: int = KEPT) -> list[tuple[int, int, float]]:
+def best_spans(first: np.ndarray, last: np.ndarray, longest: int, count: int) -> list[tuple[int, int, float]]:
     """The `count` best (i, j, first_i + last_j) with i ≤ j < i + longest, best first; of equal ones the earlier.
 
     Shapes   first (T,), last (T,)
