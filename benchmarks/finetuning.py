@@ -48,12 +48,12 @@ class Task(NamedTuple):
 
 
 def sst2(data, folder):
-    """1,600 of the 6,920 sentences, one epoch."""
+    """1,200 of the 6,920 sentences, one epoch."""
     rng = np.random.default_rng(SEED)
     rows, dev = (read_labelled(data / "sst2" / f"{name}.txt") for name in ("train", "dev"))
-    rows = [rows[i] for i in rng.permutation(len(rows))[:1600]]
+    rows = [rows[i] for i in rng.permutation(len(rows))[:1200]]
     model = Classifier.from_encoder(folder, SEED, labels=("0", "1"), max_length=64, dropout=0.0)
-    options = dict(epochs=1, batch_size=16, learning_rate=1e-4, warmup=20)
+    options = dict(epochs=1, batch_size=12, learning_rate=1e-4, warmup=20)
     return Task(model, model.examples(*columns(rows)), options, lambda model: model.evaluate(*columns(dev)))
 
 
@@ -63,21 +63,21 @@ def wikigold(data, folder):
     dev, rows = rows[::5], [row for i, row in enumerate(rows) if i % 5]
     labels = tuple(sorted({tag for _, tags in rows for tag in tags}))
     model = Tagger.from_encoder(folder, SEED, labels=labels, max_length=128, dropout=0.0)
-    options = dict(epochs=1, batch_size=13, learning_rate=3e-4, warmup=20)
+    options = dict(epochs=1, batch_size=12, learning_rate=3e-4, warmup=20)
     return Task(model, model.examples(*columns(rows)), options, lambda model: model.evaluate(*columns(dev)))
 
 
 def squad2(data, folder):
-    """500 questions of the first three quarters, one epoch; 200 of the last quarter are held out."""
+    """350 questions of the first three quarters, one epoch; 200 of the last quarter are held out."""
     questions = read_squad(data / "squad2_half_dev" / "dev-v2.0.json")
     contexts = list(dict.fromkeys(q.context for q in questions))
     border = contexts[3 * len(contexts) // 4]
     at = next(i for i, q in enumerate(questions) if q.context == border)
     rng = np.random.default_rng(SEED)
-    rows = [questions[i] for i in rng.permutation(at)[:500]]
+    rows = [questions[i] for i in rng.permutation(at)[:350]]
     dev = [questions[at + i] for i in rng.permutation(len(questions) - at)[:200]]
     model = Reader.from_encoder(folder, SEED, max_length=192, dropout=0.0)
-    options = dict(epochs=1, batch_size=5, learning_rate=1e-4, warmup=20)
+    options = dict(epochs=1, batch_size=3, learning_rate=1e-4, warmup=20)
     return Task(model, model.examples(rows), options, lambda model: model.evaluate(dev))
 
 
