@@ -30,7 +30,6 @@ from minibert.models import dpr, dragon, e5, sbert, sentence_t5, use
 from minibert.models.colbert import train_colbert
 from minibert.models.distillation import train_distilled
 from minibert.models.headed import fit
-from minibert.ops import max_sim
 from minibert.parameters import Parameters
 from minibert.retrieval import BM25, ColBERTIndex
 from minibert.retrieval.fusion import reciprocal_rank
@@ -74,13 +73,12 @@ class Setting:
         number = {passage: i for i, passage in enumerate(self.passages)}
         relevant = np.array([number[passage] for passage in right])
         if isinstance(model, ColBERT):
-            q = model.encode_query(questions, on_truncate="silent")
-            ranked = np.argsort(-max_sim(q, model.encode_document(self.passages, on_truncate="silent"))[0], axis=1)
+            index = ColBERTIndex(model.dim, bits=None)
         else:
             index = ann.Exact(model.dim, metric=model.metric)
-            index.add(model.encode_document(self.passages, on_truncate="silent"))
-            ranked, _ = index.search(model.encode_query(questions, on_truncate="silent"), k=10)
-        return 100 * mrr_at_k(ranked[:, :10], relevant)
+        index.add(model.encode_document(self.passages, on_truncate="silent"))
+        ranked, _ = index.search(model.encode_query(questions, on_truncate="silent"), k=10)
+        return 100 * mrr_at_k(ranked, relevant)
 
     def sts(self, encoder) -> float:
         """Spearman × 100 on the STS benchmark's dev set."""
