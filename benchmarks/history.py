@@ -59,9 +59,9 @@ class Setting:
         self.corpus = list(dict.fromkeys(sentence for _, sentence in self.train))
         self.options = {"batch_size": BATCH, "warmup": 10, "seed": seed, "progress": False}
 
-    def student(self, **changes) -> SentenceEncoder:
+    def student(self, layers: int = 2) -> SentenceEncoder:
         """MiniLM/2: embeddings and the first two layers."""
-        config = replace(self.minilm.config, layers=2, pooler=False, max_length=LENGTH, dropout=0.0, **changes)
+        config = replace(self.minilm.config, layers=layers, pooler=False, max_length=LENGTH, dropout=0.0)
         parameters = Parameters(config.shapes)
         for name in config.shapes:
             parameters[name][...] = self.minilm.parameters[name]
@@ -163,12 +163,15 @@ def texts_a_second(model, texts) -> float:
 
 
 def compare_dpr(s: Setting):
-    pairs, hard = s.train, s.hard(1)
+    # two layers have not yet brought a sentence's meaning to [CLS]; cosines, as MiniLM's vectors are made for them
+    hard = s.hard(1)[:1500]
+    pairs = [example[:2] for example in hard]
     for name, examples in (("in-batch negatives", pairs), ("and one of BM25's", hard)):
-        model = DualEncoder.from_encoder(s.student(), s.seed, max_length=LENGTH)
+        settings = {"max_length": LENGTH, "normalize": True, "temperature": 0.05}
+        model = DualEncoder.from_encoder(s.student(layers=6), s.seed, **settings)
 
         def run(model=model, examples=examples):
-            dpr.train_dpr(model, examples, epochs=1, **s.options | {"learning_rate": 2e-4})
+            dpr.train_dpr(model, examples, epochs=1, **s.options | {"learning_rate": 1e-4})
 
         yield name, run, lambda model=model: s.mrr(model)
 
@@ -294,7 +297,7 @@ def index_table(model: ColBERT, s: Setting) -> str:
 
 COMPARISONS = {
     "use": (compare_use, "random", "STS-B Spearman; texts/s"),
-    "dpr": (compare_dpr, "MiniLM/2", "MRR@10"),
+    "dpr": (compare_dpr, "MiniLM", "MRR@10"),
     "sentence_t5": (compare_sentence_t5, "random", "STS-B Spearman"),
     "e5": (compare_e5, "MiniLM/2", "MRR@10"),
     "dragon": (compare_dragon, "MiniLM/2", "MRR@10"),
