@@ -1,6 +1,6 @@
 """Retrieval augmented generation: a prompt with numbered sources, an answer that cites them, all of it checked.
 
-Set OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY to let a chat model answer; without them the best sentence is quoted.
+Set OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY to let a chat model answer; without them it is the best sentence.
 """
 
 import os
