@@ -1,5 +1,6 @@
 """The store: what goes in is found, in this process and the next, whatever happens in between."""
 
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 import ann
 from helpers import HashEncoder, run_python, tiny_tokenizer
+from minibert import SentenceEncoder, SentenceEncoderConfig
 from minibert.models.dual_encoder import DualEncoder
 from minibert.retrieval import Encoder, Store, StoreError, ingest, read_documents, schema
 from minibert.retrieval.index import FollowingVectors
@@ -476,6 +478,28 @@ def test_ingest_shows_how_far_it_is(tmp_path, capsys):
     shown = capsys.readouterr().err
     assert re.search(r"ingest: 100%.*40 documents, \d+/s", shown)
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown) and "index: 100%" in shown and "40/40" in shown
+
+
+def test_store_cuts_as_it_was_made(tmp_path):
+    """What a new store is told of its passages holds for later openings that say nothing: an ingest goes on."""
+    with Store.open(tmp_path, ENCODER, chunk="tokens", chunk_size=7, overlap=2) as store:
+        store.add(documents(5))
+    with Store.open(tmp_path, ENCODER) as store:
+        assert store.add(documents(5)) == 0
+    with Store.open(tmp_path, ENCODER, chunk="sentences", chunk_size=9, overlap=0) as store:
+        assert store.add(documents(5)) == 5
+    assert [Store.facts(tmp_path)[name] for name in ("chunk", "chunk_size", "overlap")] == ["tokens", "7", "2"]
+
+
+def test_store_tells_what_differs_of_a_model(tmp_path):
+    """A sentence encoder with another pooling, or another prompt, is refused by that name."""
+    sizes = {"width": 8, "layers": 1, "heads": 2, "ffn": 8, "positions": 16, "max_length": 16}
+    config = SentenceEncoderConfig(vocab_size=tiny_tokenizer().vocab_size, pooling=("mean",), **sizes)
+    Store.open(tmp_path, SentenceEncoder.create(tiny_tokenizer(), config)).close()
+    for change in ({"pooling": ("cls",)}, {"prompts": {"query": "ask: "}}):
+        other = SentenceEncoder.create(tiny_tokenizer(), dataclasses.replace(config, **change))
+        with pytest.raises(StoreError, match=f"What differs: {next(iter(change))}$"):
+            Store.open(tmp_path, other)
 
 
 @pytest.mark.parametrize("chunk", ["sentences", "tokens", "structure"])

@@ -22,8 +22,9 @@ CHUNKS = ("sentences", "tokens", "structure")  # what passages are packed from
 
 
 class Cutter:
-    """Cuts documents for one encoder; `settings` names what decides where: equal ones cut alike. Units: `Store.open`.
+    """Cuts documents for one encoder. `facts` and, in one line, `settings` decide where: equal ones cut alike.
 
+    Units    as in `Store.open`
     Raises   ValueError: by is none of CHUNKS, size < 1, or overlap not in [0, size)
     """
 
@@ -41,7 +42,8 @@ class Cutter:
         if size < 1 or not 0 <= overlap < size:
             raise ValueError(f"expected chunk_size ≥ 1 and 0 ≤ overlap < chunk_size, got {size} and {overlap}")
         self._by, self._size, self._overlap = by, size, overlap
-        self.settings = f"{by} {size} {overlap}"
+        self.facts = {"chunk": by, "chunk_size": str(size), "overlap": str(overlap)}
+        self.settings = " ".join(self.facts.values())
 
     def __call__(self, document: dict[str, Any]) -> tuple[list[str], list[Chunk]]:
         """What is embedded for each passage, and the passages.

@@ -1,6 +1,6 @@
 """The tables of a store, and connections to them.
 
-    meta         format, encoder fingerprint, dim, metric, precision, and what the user wants remembered
+    meta         format, encoder, dim, metric, precision, how it is cut, and what the user wants remembered
     documents    what was given: id, title, text, metadata (JSON), format; its digest, and how it was cut
     chunks       spans of the documents' texts: the text itself stands once, in documents; the headings above
     vectors      one a chunk, see vectors.py
@@ -20,7 +20,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FORMAT = "2"
-FACTS = {"format", "encoder", "parts", "dim", "metric", "precision"}  # of meta, the store's own
+FACTS = {
+    "format",
+    "encoder",
+    "parts",
+    "dim",
+    "metric",
+    "precision",
+    "chunk",
+    "chunk_size",
+    "overlap",
+}  # the store's own
 SEE = "`minibert store check` tells more"
 BUSY_SECONDS = 5.0  # how long to wait for another writer
 
@@ -131,14 +141,14 @@ def open_file(file: Path) -> sqlite3.Connection:
         raise StoreError(f"{file}: {error}") from error
 
 
-def create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str | None) -> str:
-    """Make the tables of a new store, refuse another format's or another encoder's; the precision of its vectors."""
+def create_or_check(db: sqlite3.Connection, file: Path, encoder, wished: dict[str, str]) -> dict[str, str]:
+    """Make the tables of a new store with the facts wished; refuse another format's or encoder's; the store's facts."""
     mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
     parts = getattr(encoder, "parts", {})
     with transaction(db, file):
         meta = read_meta(db) if has_tables(db) else {}
     if not meta:
-        facts = {**mine, "parts": json.dumps(parts), "precision": precision or "float32"}
+        facts = {**mine, "parts": json.dumps(parts), **wished}
         with transaction(db, file, write=True):
             if not has_tables(db):
                 create_tables(db, facts)
@@ -154,6 +164,4 @@ def create_or_check(db: sqlite3.Connection, file: Path, encoder, precision: str 
             f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
             + (f". What differs: {differ}" if differ else "")
         )
-    if precision not in (None, meta["precision"]):
-        raise StoreError(f"{file}: its vectors are {meta['precision']}, not {precision}")
-    return meta["precision"]
+    return meta

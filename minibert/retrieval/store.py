@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 import ann
-from minibert.retrieval import schema, search
+from minibert.retrieval import schema, search, upkeep
 from minibert.retrieval.chunk import Chunk
 from minibert.retrieval.documents import check_documents, digest, is_json
 from minibert.retrieval.index import INDEX, WORDS, Following, FollowingVectors, FollowingWords
@@ -83,22 +83,25 @@ class Store:
         encoder: Encoder,
         *,
         create: bool = True,
-        chunk: str = "sentences",
+        chunk: str | None = None,
         chunk_size: int | None = None,
-        overlap: int = 0,
+        overlap: int | None = None,
         precision: str | None = None,
     ) -> Store:
-        """Open the store in folder `path`, or make it.
+        """Open the store in folder `path`, or make it, which records the options; None: as recorded.
 
-        chunk        what passages are packed from: "sentences", "tokens" (whole words, wherever sentences end), or
-                     "structure": the sentences under each heading, or the docstrings, as a document's `format` says
-        chunk_size   and overlap: in tokens where the encoder names its `tokenizer` and `config.max_length`, else in
-                     words; by default a chunk is what the encoder can read at once, else 100 words
-        precision    of a new store's vectors: "float32", or "int8" for a quarter of the bytes, see vectors.py
+        chunk        what passages are packed from: "sentences", the default, "tokens" (whole words, wherever sentences
+                     end), or "structure": the sentences under each heading, or the docstrings, as a document's `format`
+                     says
+        chunk_size   and overlap, by default 0: in tokens where the encoder names its `tokenizer` and
+                     `config.max_length`, else in words; by default a chunk is what the encoder can read at once, else
+                     100 words
+        precision    of the vectors: "float32", the default, or "int8" for a quarter of the bytes, see vectors.py
         """
         path = Path(path)
-        cutter = Cutter(encoder, chunk, chunk_size, overlap)
-        Codec(encoder.dim, precision or "float32")
+        cutter = Cutter(encoder, chunk or "sentences", chunk_size, overlap or 0)
+        codec = Codec(encoder.dim, precision or "float32")
+        wished = {**cutter.facts, "precision": codec.precision}
         if not create and not (path / FILE).is_file():
             raise StoreError(f"{path}: no store there")
         try:
@@ -107,11 +110,16 @@ class Store:
             raise StoreError(f"{path}: cannot make the store's folder: {error.strerror}") from error
         db = schema.open_file(path / FILE)
         try:
-            stored = schema.create_or_check(db, path / FILE, encoder, precision)
+            facts = {**wished, **schema.create_or_check(db, path / FILE, encoder, wished)}
+            if precision not in (None, facts["precision"]):
+                raise StoreError(f"{path / FILE}: its vectors are {facts['precision']}, not {precision}")
+            size = int(facts["chunk_size"]) if chunk_size is None else chunk_size
+            overlap = int(facts["overlap"]) if overlap is None else overlap
+            cutter = Cutter(encoder, chunk or facts["chunk"], size, overlap)
         except BaseException:
             db.close()
             raise
-        return cls(path, encoder, db, cutter, Codec(encoder.dim, stored))
+        return cls(path, encoder, db, cutter, Codec(encoder.dim, facts["precision"]))
 
     @staticmethod
     def facts(path) -> dict[str, str]:
@@ -258,8 +266,6 @@ class Store:
 
     def check(self) -> list[str]:
         """Everything found wrong with documents, passages, vectors and index files, one sentence each; or nothing."""
-        from minibert.retrieval import upkeep
-
         return upkeep.check(self)
 
     def repair(self) -> list[str]:
@@ -267,20 +273,14 @@ class Store:
 
         Raises   StoreError: SQLite's own file is damaged
         """
-        from minibert.retrieval import upkeep
-
         return upkeep.repair(self)
 
     def compact(self) -> tuple[int, int]:
         """Give back the room of what was removed; bytes of the folder before and after. Builds the indexes anew."""
-        from minibert.retrieval import upkeep
-
         return upkeep.compact(self)
 
     def stats(self) -> dict[str, Any]:
         """How many documents and passages there are, and the bytes that they take, by file and for a passage."""
-        from minibert.retrieval import upkeep
-
         return upkeep.stats(self)
 
     def save_indexes(self, progress: bool = False) -> None:
