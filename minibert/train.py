@@ -91,6 +91,8 @@ def train(
     if stop_on is not None and evaluate is None and stop_on != "loss":
         raise ValueError(f"expected an evaluation that gives {stop_on!r} to stop on, got none")
     per_epoch = sum(1 for _ in batches(0))
+    if not per_epoch:
+        raise ValueError("expected at least one batch in an epoch, got none")
     total = epochs * per_epoch
     settings = settings | {
         "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule, "warmup": warmup,
@@ -281,10 +283,9 @@ def _finite_gradients(run: TrainingRun, loss_and_gradients, rows, micro_batch, c
 
 
 def _gradients(run: TrainingRun, loss_and_gradients, rows, size: int) -> tuple[float, Parameters]:
-    """Mean loss and gradients of a step, `size` rows at a time."""
+    """Mean loss and gradients of a step, at most `size` rows at a time, in parts as even as can be."""
     loss, gradients = 0.0, None
-    for number, start in enumerate(range(0, len(rows), size)):
-        part = rows[start : start + size]
+    for number, part in enumerate(np.array_split(rows, -(-len(rows) // size))):
         part_loss, d = loss_and_gradients(part, run.generator(number))
         if len(part) == len(rows):
             return float(part_loss), d

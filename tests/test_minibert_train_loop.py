@@ -227,6 +227,13 @@ def test_train_refuses_what_cannot_be():
             run(p, loss_and_gradients, **options)
 
 
+def test_train_refuses_an_epoch_without_batches():
+    """One example, where each batch needs two."""
+    p, loss_and_gradients, *_ = regression()
+    with pytest.raises(ValueError, match="at least one batch in an epoch"):
+        train(p, loss_and_gradients, lambda epoch: data.batches(1, 7, 3, epoch), epochs=1, learning_rate=1, settings={})
+
+
 def test_resume_refuses_other_data_and_settings_by_name(tmp_path):
     """Of the task and of the loop; a checkpoint of nothing is no checkpoint."""
     p, loss_and_gradients, x, y = regression()
