@@ -13,11 +13,10 @@ def add_ingest_command(command) -> None:
     option("paths", nargs="+", type=Path, metavar="PATH", help="files, or folders of them")
     option("--store", type=Path, required=True, help="folder of the store; made when it is not there")
     option("--model", type=Path, help="folder of the encoder; by default the one the store remembers")
-    option(
-        "--chunk", choices=("sentences", "tokens", "structure"), default="sentences", help="what passages are made of"
-    )
-    option("--chunk-size", type=whole(1), help="tokens in a passage; by default what the encoder reads at once")
-    option("--overlap", type=whole(0), default=0, help="tokens that a passage repeats of the one before")
+    kinds = ("sentences", "tokens", "structure")
+    option("--chunk", choices=kinds, help="what passages are made of; by default as before: first, sentences")
+    option("--chunk-size", type=whole(1), help="tokens in a passage; first, what the encoder reads at once")
+    option("--overlap", type=whole(0), help="tokens that a passage repeats of the one before; first, 0")
     option("--precision", choices=("float32", "int8"), help="of a new store's vectors; by default float32")
     option("--batch-size", type=whole(1), default=512, help="documents committed together")
 

@@ -198,6 +198,10 @@ def test_cli_ingest_says_what_it_replaced(home, tmp_path):
     assert done.stdout == f"0 documents added, 9 were there already, 9 in {store}\n"
     done = main("ingest", "texts", "--store", store, "--chunk", "structure", cwd=home)
     assert done.stdout == f"9 documents added, 9 of them in place of earlier ones, 9 in {store}\n"
+    options = ["--store", tmp_path / "cut", "--model", "model", "--chunk", "structure", "--chunk-size", 5]
+    assert main("ingest", "texts", *options, cwd=home).stdout.startswith("9 documents added, ")
+    done = main("ingest", "texts", "--store", tmp_path / "cut", cwd=home)  # as the store was made
+    assert done.stdout.startswith("0 documents added, 9 were there already")
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "A.TXT").write_text("upper case")
     (tmp_path / "new" / "B.JSONL").write_text('{"id": "b", "text": "also"}')
