@@ -86,7 +86,8 @@ def ask(args) -> None:
     with open_store(args, create=False) as store:
         options = {"k": args.k, "budget": args.budget, **_search_options(args)}
         answer = store.ask(" ".join(args.words), generator, **options)
-    print(answer.text or ("the passages hold no answer" if answer.sources else "no passage was found"))
+    lines = [_plain(line) for line in answer.text.splitlines()]
+    print("\n".join(lines) or ("the passages hold no answer" if answer.sources else "no passage was found"))
     for citation in answer.citations:
         print(f"\n[{citation.number}] {_place(citation.hit, citation.span)}")
         _print_passage(citation.text)
@@ -149,13 +150,18 @@ def _search_options(args) -> dict:
 
 
 def _place(hit, span) -> str:
-    return f"{hit.source} [{span[0]}:{span[1]}]" + (f"  {hit.context}" if hit.context else "")
+    return f"{_plain(hit.source)} [{span[0]}:{span[1]}]" + (f"  {_plain(hit.context)}" if hit.context else "")
 
 
 def _print_passage(text: str) -> None:
-    passage = " ".join(text.split())
+    passage = _plain(text)
     passage = passage if len(passage) <= 3 * WIDTH else passage[: 3 * WIDTH - 2] + " …"
     print(textwrap.indent(textwrap.fill(passage, WIDTH), "    "))
+
+
+def _plain(text: str) -> str:
+    """On one line, without the control characters by which a document could steer the terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _told(facts: dict) -> str:

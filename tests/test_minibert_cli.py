@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import re
 import resource
@@ -115,6 +116,17 @@ def test_ask_a_chat_model_says_what_is_missing_or_wrong(home, monkeypatch):
     assert fails(done, "http://127.0.0.1:9/v1", "refused") and "secret" not in done.stderr
     assert fails(main("ask", "the fox", "--store", "store", "--budget", 9, cwd=home), "expected a budget of at least")
     assert main("ask", "the fox", "--store", "store", "--url", "http://127.0.0.1:9", cwd=home).returncode == 2
+
+
+def test_documents_do_not_steer_the_terminal(home, tmp_path):
+    """Control characters of a text, a name or an answer are blanks where they are printed."""
+    (tmp_path / "evil.jsonl").write_text(json.dumps({"id": "a\x1b[2J", "text": "the\x1b]0;fox\x07 sees \u202ethe hen"}))
+    done = main("ingest", "evil.jsonl", "--store", "store", "--model", home / "model", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for command in ("query", "ask"):
+        done = main(command, "the fox sees", "--store", "store", cwd=tmp_path)
+        assert "a [2J [0:" in done.stdout and "the ]0;fox sees the hen" in done.stdout
+        assert all(c.isprintable() or c == "\n" for c in done.stdout)
 
 
 def test_serve_says_why_it_cannot(home):
