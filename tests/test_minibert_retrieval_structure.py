@@ -75,6 +75,8 @@ Text::
 
 Nested
 ~~~~~~
+At once
+.......
 Deep.
 
 Second
@@ -90,7 +92,7 @@ Last
 CUT_RST = [
     ("Title", "Lead."),
     ("Title > First", "Text::\n\n    Literal\n    -------"),
-    ("Title > First > Nested", "Deep."),
+    ("Title > First > Nested > At once", "Deep."),
     ("Title > Second", "A paragraph\nthat goes on\n------------"),
     ("Title", "Last\n----"),
 ]

@@ -120,10 +120,10 @@ def _without_closing(title: str) -> str:
 def _rst_headings(text: str) -> Iterator[Heading]:
     lines = _lines(text)
     levels: dict[tuple[str, bool], int] = {}  # a style's level is its place in the order of first appearance
-    at = 0
+    at = after = 0
     while at < len(lines):
         first, second, third = (lines[at + i][2] if at + i < len(lines) else "" for i in range(3))
-        begins = at == 0 or not lines[at - 1][2]
+        begins = at == after or not lines[at - 1][2]  # a block: after a heading or an empty line
         over = begins and ADORNMENT.match(first) and first == third and 0 < len(second.strip()) <= len(first)
         under = begins and first and not first[0].isspace() and ADORNMENT.match(second)
         if over:
@@ -135,42 +135,50 @@ def _rst_headings(text: str) -> Iterator[Heading]:
             continue
         level = levels.setdefault(style, len(levels) + 1)
         yield Heading(lines[at][0], lines[at + size - 1][1], level, title.strip())
-        at += size
+        at = after = at + size
 
 
 def _python(text: str) -> list[Section]:
     """The docstrings of a module, its classes and its functions: what stands between the quotes, as it stands there."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in the source: not this reader's to tell
-            tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ValueError(f"line {error.lineno}: not Python {error.msg!r}") from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"not Python: {error}") from error
     starts = [0, *(match.end() for match in NEWLINE.finditer(text))]
 
     def place(line: int, column: int) -> int:
         begin = starts[line - 1]
         return begin + len(text[begin : begin + column].encode()[:column].decode())  # columns are counted in bytes
 
-    found, stack = [], [(tree, ())]
+    found = []
+    for literal, names in _docstrings(_parsed(text)):
+        ends = place(literal.lineno, literal.col_offset), place(literal.end_lineno, literal.end_col_offset)
+        start, end = _inside_quotes(text, *ends)
+        if text[start:end].strip():
+            found.append(Section(start, end, JOINED.join(names)))
+    return sorted(found)
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in the source: not this reader's to tell
+            return ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"line {error.lineno}: not Python {error.msg!r}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not Python: {error}") from error
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Constant, tuple[str, ...]]]:
+    """The literals that are docstrings, each with the names of what it is in, outermost first; in any order."""
+    definitions = ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    stack: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
     while stack:
         node, names = stack.pop()
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        if isinstance(node, definitions):
             names = (*names, node.name)
         stack += ((child, names) for child in ast.iter_child_nodes(node))
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
-            literal = getattr(node.body[0], "value", None)
-            if isinstance(node.body[0], ast.Expr) and isinstance(getattr(literal, "value", None), str):
-                start, end = (
-                    place(literal.lineno, literal.col_offset),
-                    place(literal.end_lineno, literal.end_col_offset),
-                )
-                start, end = _inside_quotes(text, start, end)
-                if text[start:end].strip():
-                    found.append(Section(start, end, JOINED.join(names)))
-    return sorted(found)
+        if isinstance(node, (ast.Module, *definitions)) and node.body and isinstance(node.body[0], ast.Expr):
+            literal = node.body[0].value
+            if isinstance(literal, ast.Constant) and isinstance(literal.value, str):
+                yield literal, names
 
 
 def _inside_quotes(text: str, start: int, end: int) -> tuple[int, int]:
