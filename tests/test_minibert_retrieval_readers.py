@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from helpers import HashEncoder
 from minibert.retrieval import Store, ingest, read_documents
@@ -122,3 +124,16 @@ def test_read_documents_refuses_what_is_not_there(tmp_path):
             read_documents([path])
     with pytest.raises(ValueError, match="the corpus is empty"):
         read_documents([tmp_path])
+
+
+MARKUP = [*"<>/!-&;[]'\"=?\n", "<p", "<!--", "<![", "<!D", "</", "<title>", "<script", "a b"]
+pages = st.lists(st.sampled_from(MARKUP)).map("".join)
+
+
+@given(pages)
+@example("<![if")
+@example("<![<")
+def test_html_text_takes_any_markup(page):
+    """Whatever a page holds, there is a text of it."""
+    title, text = html_text(page)
+    assert title == title.strip() and text == text.strip()

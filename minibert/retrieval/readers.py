@@ -218,6 +218,10 @@ class _Page(HTMLParser):
         elif not self._hidden:
             self.parts.append(data if self._preformatted else re.sub(r"\s+", " ", data))
 
+    def parse_marked_section(self, i, report=1):
+        """<![… is a comment up to the next >, as browsers have it; Python's own way may end in an AssertionError."""
+        return self.parse_bogus_comment(i, report)
+
     def _break(self, tag, opens):
         if tag == "pre":
             self._preformatted = opens
