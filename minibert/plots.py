@@ -118,7 +118,7 @@ def save(figure, path) -> None:
         raise ValueError(f"{path}: expected a file ending in {', '.join(FORMATS)}, got {suffix or 'no ending'}")
     no_date = {} if suffix == ".png" else {"Date" if suffix == ".svg" else "CreationDate": None}
     with _matplotlib().rc_context({"svg.hashsalt": "minibert"}), atomic_write(path) as file:
-        figure.savefig(file, format=suffix[1:], dpi=150, metadata=no_date)
+        figure.savefig(file, format=suffix[1:], dpi=100, metadata=no_date)
 
 
 def _figure(width: float, height: float):
