@@ -144,11 +144,10 @@ def open_file(file: Path) -> sqlite3.Connection:
 def create_or_check(db: sqlite3.Connection, file: Path, encoder, wished: dict[str, str]) -> dict[str, str]:
     """Make the tables of a new store with the facts wished; refuse another format's or encoder's; the store's facts."""
     mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
-    parts = getattr(encoder, "parts", {})
     with transaction(db, file):
         meta = read_meta(db) if has_tables(db) else {}
     if not meta:
-        facts = {**mine, "parts": json.dumps(parts), **wished}
+        facts = {**mine, "parts": json.dumps(getattr(encoder, "parts", {})), **wished}
         with transaction(db, file, write=True):
             if not has_tables(db):
                 create_tables(db, facts)
@@ -158,8 +157,8 @@ def create_or_check(db: sqlite3.Connection, file: Path, encoder, wished: dict[st
         raise StoreError(f"{file}: expected format {FORMAT}, got {meta.get('format')}; {remedy}")
     if any(meta[key] != value for key, value in mine.items()):
         wrote, asks = (f"{facts['encoder']} ({facts['metric']}, {facts['dim']})" for facts in (meta, mine))
-        before = json.loads(meta["parts"])
-        differ = ", ".join(part for part in parts if parts[part] != before.get(part))
+        before, now = json.loads(meta["parts"]), getattr(encoder, "parts", {})  # not read before: it hashes all weights
+        differ = ", ".join(part for part in now if now[part] != before.get(part))
         raise StoreError(
             f"{file}: written with the encoder {wrote}; this one is {asks}, and their vectors don't compare"
             + (f". What differs: {differ}" if differ else "")
