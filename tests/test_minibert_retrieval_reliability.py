@@ -366,7 +366,7 @@ print(json.dumps(answered))
 """
 
 
-@sizes(3, 60)
+@sizes(1, 60)
 def test_readers_see_one_generation_each_time(tmp_path, size):
     """Four readers and one writer, who stamps all 20 documents anew with each commit: no error, no mixed answer."""
 
