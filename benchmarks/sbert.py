@@ -7,6 +7,7 @@ without dropout, once more in PyTorch from the same weights on the same batches.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -148,14 +149,14 @@ def twin(options):
 
 def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks sbert", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=os.environ.get("MINIBERT_DATA") or None, help="of data sets")
     parser.add_argument("--out", type=Path, help="where the encoders are kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=("random", "sts", "masked"), help="parts of the report")
     parser.add_argument("--twin", action="store_true", help="compare with PyTorch in place of the report")
     options = parser.parse_args(argv)
-    if not options.data.is_dir():
-        parser.error(f"no folder {options.data}")
+    if options.data is None or not options.data.is_dir():
+        parser.error("expected --data, or MINIBERT_DATA, to be the folder of the data sets")
     if options.twin:
         return twin(options)
     with tempfile.TemporaryDirectory() as folder:
