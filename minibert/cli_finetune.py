@@ -29,9 +29,7 @@ def add_commands(command) -> None:
 
     option = command("finetune", finetune)
     option("task", choices=TASKS, help="label texts, label words, find answers, or score documents for a question")
-    option(
-        "data", type=Path, metavar="FILE", help="labelled texts, or with --pairs pairs; CoNLL; SQuAD; labelled pairs"
-    )
+    option("data", type=Path, metavar="FILE", help="labelled texts, CoNLL, SQuAD, or labelled pairs")
     option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
     option("--model", type=Path, metavar="FOLDER", help="BERT or sentence encoder to start from; else random weights")
     option("--eval", type=Path, metavar="FILE", help="evaluate on this file after every epoch")
