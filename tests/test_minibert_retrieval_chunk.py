@@ -60,14 +60,16 @@ def test_chunk_keeps_budget(text, size, overlap, count, split):
 
 
 @given(texts, sizes)
+@example("? 。?", 2)  # two words, of three sentences
 def test_chunk_packs_greedily(text, size):
-    """Oracle: sentences that fit are packed as by counting every candidate run anew."""
+    """Oracle: a text that fits is one chunk; else sentences that fit are packed by what they count for together."""
     words = {span: len(text[slice(*span)].split()) for span in split_sentences(text)}
     if max(words.values(), default=0) > size:
         return
     runs = []
     for span in words:
-        if runs and sum(words[sentence] for sentence in [*runs[-1], span]) <= size:
+        fits = runs and sum(words[sentence] for sentence in [*runs[-1], span]) <= size
+        if runs and (fits or len(text.split()) <= size):
             runs[-1].append(span)
         else:
             runs.append([span])
