@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,7 +74,10 @@ def pretrain(args) -> None:
         model.config = replace(model.config, dropout=args.dropout, max_length=args.max_length)
     else:
         model = _fresh(args, Bert, list(learned), ())
-    others = model.examples(held_out) if args.held_out else None
+    try:
+        others = model.examples(held_out) if args.held_out else None
+    except ValueError as error:
+        raise ValueError(f"--held-out {args.held_out:g}, the end of every document: {error}") from error
     _fit(args, model, model.examples(learned, args.seed), others and (lambda: model.evaluate(others)))
 
 
@@ -167,9 +171,12 @@ def _read_scored(path) -> list[tuple[str, str, float]]:
     rows = []
     for number, (first, second, label) in enumerate(read_labelled_pairs(path), 1):
         try:
-            rows.append((first, second, float(label)))
-        except ValueError as error:
-            raise ValueError(f"{path}, pair {number}: expected a label in 0 … 1, got {label!r}") from error
+            score = float(label)
+        except ValueError:
+            score = math.nan
+        if not 0 <= score <= 1:
+            raise ValueError(f"{path}, pair {number}: expected a label in 0 … 1, got {label!r}")
+        rows.append((first, second, score))
     return rows
 
 

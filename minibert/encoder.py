@@ -189,8 +189,11 @@ def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=
     """Contextual vectors of all tokens of a batch.
 
     Shapes   batch of B sequences, T tokens → x (T, D), or only the wanted `rows` of it, such as those of [CLS]
-    Raises   ValueError: a sequence longer than the positions, or an id or segment out of range
+    Raises   ValueError: a sequence longer than the positions, an id or segment out of range, or a row wanted twice, of
+             which encoder_backward would lose a gradient
     """
+    if not isinstance(rows, slice) and len(np.unique(rows)) < len(rows):
+        raise ValueError(f"expected rows that differ, got {len(rows)} of which {len(np.unique(rows))} differ")
     x, embeddings_cache = embed(p, config, batch, rng)
     bias, bias_cache = _bias(p, config, batch)
     layer_caches = []

@@ -9,8 +9,9 @@
     read_squad            Question                           SQuAD 1.1 and 2.0, and questions as .jsonl
 
 Tables are told by what is in them: fields are separated by tabs where the first line has one, else by commas, and only
-then may be quoted. A first line of known names says which column is which; without one, places do. All files are UTF-8,
-also as .gz; blank lines are skipped; a malformed line is named by file and number.
+then may be quoted. A first line of known names says which column is which; where it has none of them, places do, and
+where it has some, it is refused. All files are UTF-8, also as .gz; blank lines are skipped; a malformed line is named
+by file and number.
 """
 
 from __future__ import annotations
@@ -100,20 +101,20 @@ def read_triplets(path) -> list[tuple[str, str, str]]:
 
 
 def read_conll(path) -> list[tuple[list[str], list[str]]]:
-    """(words, tags) of every sentence: first and last column of its lines, blank lines between; -DOCSTART- is skipped.
+    """(words, tags) of every sentence: first and last column of its lines; blank lines and -DOCSTART- end one.
 
     Raises   ValueError: no sentences, or a line without a word and a tag, with file and number
     """
     sentences: list[tuple[list[str], list[str]]] = [([], [])]
     for number, line in enumerate(read_text(path).split("\n"), 1):
         columns = line.split()
-        if not columns:
+        if not columns or columns[0] == "-DOCSTART-":
             sentences.append(([], []))
-        elif columns[0] != "-DOCSTART-":
-            if len(columns) < 2:
-                raise ValueError(f"{path}, line {number}: expected a word and a tag, got {line.strip()!r}")
-            for values, value in zip(sentences[-1], (columns[0], columns[-1]), strict=True):
-                values.append(value)
+            continue
+        if len(columns) < 2:
+            raise ValueError(f"{path}, line {number}: expected a word and a tag, got {line.strip()!r}")
+        for values, value in zip(sentences[-1], (columns[0], columns[-1]), strict=True):
+            values.append(value)
     sentences = [sentence for sentence in sentences if sentence[0]]
     if not sentences:
         raise ValueError(f"{path}: expected at least one sentence, got an empty file")
@@ -173,8 +174,11 @@ def _question(where: str, paragraph: dict, row: dict) -> Question:
     try:
         answers = [] if row.get("is_impossible") else row["answers"]
         spans = tuple((answer["text"], answer["answer_start"]) for answer in answers)
-        return Question(str(row["id"]), row["question"], paragraph["context"], spans)
-    except (KeyError, TypeError) as error:
+        question, context = row["question"], paragraph["context"]
+        if not isinstance(question, str) or not isinstance(context, str):
+            raise TypeError(f"got {type(question).__name__} and {type(context).__name__} as question and context")
+        return Question(str(row["id"]), question, context, spans)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: expected id, question, context and answers: {error!r}") from error
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
@@ -199,6 +203,10 @@ def _separated(path, columns: dict[str, tuple[str, ...]], by_place) -> list[tupl
     rows = _split(path)
     header = {name.strip().lower(): place for place, name in enumerate(rows[0][1] if rows else ())}
     chosen = [next((header[name] for name in names if name in header), -1) for names in columns.values()]
+    if max(chosen) >= 0 > min(chosen):
+        what, names = list(columns.items())[chosen.index(-1)]
+        got = f"{', '.join(rows[0][1])}, without a {what} ({', '.join(names)})"
+        raise ValueError(f"{rows[0][0]}: expected the names of all columns or of none, got {got}")
     if min(chosen) < 0:
         return [(where, by_place(where, fields)) for where, fields in rows]
     found = []
@@ -218,7 +226,7 @@ def _split(path) -> list[tuple[str, list[str]]]:
     reader, rows, number = csv.reader(io.StringIO(text, newline=""), strict=True), [], 1
     try:
         for fields in reader:  # a field may hold line ends
-            if fields:
+            if len(fields) > 1 or "".join(fields).strip():
                 rows.append((f"{path}, line {number}", fields))
             number = reader.line_num + 1
     except csv.Error as error:

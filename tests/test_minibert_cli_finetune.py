@@ -106,9 +106,14 @@ def test_bad_input_is_told(home, monkeypatch):
     (home / "other.txt").write_text("1 the cat\n2 a dog\n")
     run = "finetune", "classifier", "labels.txt", "--out", "x", *FAST
     assert fails(main(*run, "--eval", "other.txt", cwd=home), "other.txt: expected labels of labels.txt, 0, 1, got '2'")
-    (home / "named.tsv").write_text("a\tb\tyes\nc\td\tno\n")
-    rerank = "finetune", "reranker", "named.tsv", "--out", "x", *FAST
-    assert fails(main(*rerank, cwd=home), "named.tsv, pair 1: expected a label in 0 … 1, got 'yes'")
+    for label in ("yes", "7", "nan"):
+        (home / "named.tsv").write_text(f"a\tb\t1\nc\td\t{label}\n")
+        rerank = "finetune", "reranker", "named.tsv", "--out", "x", *FAST
+        assert fails(main(*rerank, cwd=home), f"named.tsv, pair 2: expected a label in 0 … 1, got '{label}'")
+    assert fails(
+        main("pretrain", "texts/a.txt", "--out", "x", *SMALL, cwd=home),
+        "--held-out 0.05, the end of every document: expected text for at least 2 pairs of 24 tokens, got",
+    )
     (home / "same.txt").write_text("1 the cat\n1 a dog\n")
     assert fails(
         main("finetune", "classifier", "same.txt", "--out", "x", *FAST, cwd=home), "expected labels that differ"

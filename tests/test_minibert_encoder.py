@@ -59,6 +59,13 @@ def test_encoder_equals_the_padded_masked_textbook(config, batch):
         np.testing.assert_allclose(rows, theirs[b, mask[b]], atol=1e-10)
 
 
+def test_rows_wanted_twice_are_refused():
+    """encoder_backward would keep the gradient of one of them."""
+    batch = Ragged.from_sequences([[1, 2, 3]])
+    with pytest.raises(ValueError, match="expected rows that differ, got 3 of which 2 differ"):
+        encoder(random_parameters(BERT_LIKE), BERT_LIKE, batch, rows=np.array([0, 2, 0]))
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("base", VARIANTS.values(), ids=VARIANTS)
 def test_dual_encoder_gradients_are_derivatives(base, normalize):

@@ -71,7 +71,7 @@ class Reader(HeadedModel):
         for number, (spans, nothing) in enumerate(ranked):
             for (start, end), score in spans[:count]:
                 found.append(Answer(contexts[number][start:end], start, end, number, score, score - nothing))
-        found = [answer for answer in found if threshold is None or answer.margin > threshold]
+        found = [answer for answer in found if threshold is None or answer.margin >= threshold]
         return sorted(found, key=lambda answer: -answer.margin)[:count]
 
     def predict(

@@ -43,7 +43,7 @@ class Tagger(HeadedModel):
         return labels
 
     def examples(self, sentences: Sequence[Sequence[str]], labels: Sequence[Sequence[str]]) -> Examples:
-        """Windows of sentences to learn from.
+        """Windows of sentences to learn from; those in which no word begins are left out.
 
         Raises   ValueError: another number of labels than of words, with the sentence, an unknown label, or labels
                  that are all equal
@@ -62,7 +62,8 @@ class Tagger(HeadedModel):
         at = words[:, 0] >= 0
         targets = np.full(len(batch.ids), -1)
         targets[at] = known[firsts[words[at, 0]] + words[at, 1]]
-        return Examples(batch, targets, per_token=True)
+        owners = np.repeat(np.arange(len(batch)), batch.lengths)
+        return Examples(batch, targets, per_token=True).take(np.unique(owners[at]))
 
     def evaluate(self, sentences: Sequence[Sequence[str]], labels: Sequence[Sequence[str]], strict: bool = False):
         """precision, recall and f1 of entities, see `entity_f1`, and the accuracy of words.
