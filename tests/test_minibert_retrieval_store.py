@@ -16,7 +16,7 @@ import ann
 from helpers import HashEncoder, run_python, tiny_tokenizer
 from minibert import SentenceEncoder, SentenceEncoderConfig
 from minibert.models.dual_encoder import DualEncoder
-from minibert.retrieval import Encoder, Store, StoreError, ingest, read_documents, schema
+from minibert.retrieval import BM25, Encoder, Store, StoreError, ingest, read_documents, schema
 from minibert.retrieval.index import FollowingVectors
 from minibert.retrieval.vectors import Codec
 
@@ -573,3 +573,28 @@ def test_store_asks_no_more_than_its_protocol():
     assert isinstance(ENCODER, Encoder)
     assert all(hasattr(DualEncoder, name) for name in Encoder.__annotations__ | {"encode_query": 0})
     assert not isinstance(SimpleNamespace(dim=3, metric="ip"), Encoder)
+
+
+def test_document_comes_back_as_it_was_added(tmp_path):
+    """With its format; so to add it again changes nothing, whatever its id."""
+    given = {"id": "a\0b", "text": "# A\n\nwords", "format": "markdown"}
+    with Store.open(tmp_path, ENCODER, chunk="structure") as store:
+        store.add([given])
+        assert store.document("a\0b") == given
+        assert store.add([given]) == store.replaced == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"hybrid": True}])
+def test_search_for_more_than_there_is_gives_all(copy, options, monkeypatch):
+    """An index is never asked for more than it holds: it would make room for as many."""
+    asked = []
+    for index in (ann.HNSW, ann.Exact, BM25):
+
+        def search(self, queries, k, search=index.search, **rest):
+            asked.append(k)
+            return search(self, queries, k=k, **rest)
+
+        monkeypatch.setattr(index, "search", search)
+    with Store.open(copy, ENCODER) as store:
+        assert len(store.search("word1", k=1000, **options)) == 40
+    assert set(asked) == {40}

@@ -155,7 +155,7 @@ def matching(db: sqlite3.Connection, where: dict[str, Any]) -> np.ndarray:
 
 def dense(index, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the nearest vectors, for each question."""
-    ids, distances = index.search(vectors, k=plan.depth, allow=allow)
+    ids, distances = index.search(vectors, k=_depth(plan, index), allow=allow)
     exact = plan.exact or index.scans(plan.depth, None if allow is None else len(allow))
     rankings = [_ranking(row, 1.0 - distance.astype(np.float64)) for row, distance in zip(ids, distances, strict=True)]
     for ranking in rankings:
@@ -165,12 +165,19 @@ def dense(index, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> l
 
 def sparse(index, questions: Sequence[str], plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the highest BM25 scores, for each question."""
-    rankings = [_ranking(*row) for row in zip(*index.search(questions, k=plan.depth, allow=allow), strict=True)]
+    rankings = [
+        _ranking(*row) for row in zip(*index.search(questions, k=_depth(plan, index), allow=allow), strict=True)
+    ]
     for question, ranking in zip(questions, rankings, strict=True):
         words, values = index.terms(question, ranking.numbers)
         terms = [{word: value for word, value in zip(words, row, strict=True) if value} for row in values.tolist()]
         ranking.note("sparse", score=ranking.scores.tolist(), terms=terms)
     return rankings
+
+
+def _depth(plan: Plan, index) -> int:
+    """Where more is asked for than there is, all: an index makes room for as many as it is asked for."""
+    return max(1, min(plan.depth, len(index)))
 
 
 def _ranking(numbers: np.ndarray, scores: np.ndarray) -> Ranking:

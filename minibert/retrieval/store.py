@@ -256,12 +256,12 @@ class Store:
     def document(self, id: str) -> dict[str, Any] | None:
         """The document of this id as it was added, without fields that were left out; None where there is none."""
         with transaction(self._db, self._file):
-            sql = "SELECT text, title, metadata FROM documents WHERE id = ?"
+            sql = "SELECT text, title, metadata, nullif(format, 'text') FROM documents WHERE id = ?"
             row = self._db.execute(sql, (id,)).fetchone()
         if row is None:
             return None
-        text, title, metadata = row
-        found = {"id": id, "text": text, "title": title, "metadata": json.loads(metadata)}
+        text, title, metadata, format = row
+        found = {"id": id, "text": text, "title": title, "metadata": json.loads(metadata), "format": format}
         return {name: value for name, value in found.items() if value not in (None, {})}
 
     def check(self) -> list[str]:
@@ -340,12 +340,11 @@ class Store:
 
     def _changed(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the checked documents that are not stored as they are, each with its digest."""
-        sql = "SELECT id, digest FROM documents WHERE cut = ? AND id IN (SELECT value FROM json_each(?))"
+        sql, cut = "SELECT digest FROM documents WHERE id = ? AND cut = ?", self._cutter.settings
         with transaction(self._db, self._file):
-            ids = json.dumps([document["id"] for document in documents])
-            stored = dict(self._db.execute(sql, (self._cutter.settings, ids)))
+            stored = [self._db.execute(sql, (document["id"], cut)).fetchone() for document in documents]
         documents = [{**document, "digest": digest(document)} for document in documents]
-        return [document for document in documents if stored.get(document["id"]) != document["digest"]]
+        return [document for document, row in zip(documents, stored, strict=True) if row != (document["digest"],)]
 
     def _embed(self, documents: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[Chunk], list[bytes]]]:
         """Each of a batch of checked documents with its passages and their vectors, as they are stored."""
