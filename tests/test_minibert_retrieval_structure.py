@@ -130,6 +130,8 @@ CUT_PYTHON = [
         ("markdown", MARKDOWN, CUT_MARKDOWN),
         ("rst", RST, CUT_RST),
         ("python", PYTHON, CUT_PYTHON),
+        ("markdown", "```\n\n    ```\n# code\n```\n# A\nb", [("", "```\n\n    ```\n# code\n```"), ("A", "b")]),
+        ("markdown", "  ```\n# code\n     ```\n# A\nb", [("", "```\n# code\n     ```"), ("A", "b")]),
         ("text", "# a\n\nb", [("", "# a\n\nb")]),
         ("python", "x = 1", [("", "x = 1")]),
     ],

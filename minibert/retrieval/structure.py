@@ -21,7 +21,7 @@ from typing import NamedTuple
 JOINED = " > "  # between headings
 
 LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
-FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
+FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})")
 ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t](.*)|)$")
 SETEXT = re.compile(r" {0,3}(?:(=+)|-+)[ \t]*$")
 NO_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:[>|]|(?:[-+*]|\d{1,9}[.)])(?:\s|$)|---)")  # code, quotation, table, list
@@ -92,14 +92,16 @@ def _markdown_headings(text: str) -> Iterator[Heading]:
     lines = _lines(text)
     marked = [number for number, (_, _, line) in enumerate(lines) if line == "---"]
     fence = "---" if marked[:1] == [0] and len(marked) > 1 else ""  # what ends a block of front matter or code
+    margin = 0  # blanks that may stand before it
     before = 0  # lines of the paragraph so far
     for number, (start, end, line) in enumerate(lines):
         if fence:
             closing = line.lstrip(" ")
-            if number and closing.startswith(fence) and not closing.strip(fence[0]):
+            closes = closing.startswith(fence) and not closing.strip(fence[0]) and len(line) - len(closing) <= margin
+            if number and closes:
                 fence = ""
         elif opening := FENCE.match(line):
-            fence, before = opening.group(1), 0
+            margin, fence, before = len(opening.group(1)) + 3, opening.group(2), 0
         elif atx := ATX.match(line):
             before = 0
             yield Heading(start, end, len(atx.group(1)), _without_closing(atx.group(2) or ""))
