@@ -126,6 +126,19 @@ def test_read_documents_refuses_what_is_not_there(tmp_path):
         read_documents([tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("<pre>def f():\n    x\n\n    y</pre>", "```\ndef f():\n    x\n\n    y\n```"),
+        ("<head><title>T</title><p>No end of the head,\n<p>\n  no body", "No end of the head,\n\nno body"),
+        ("<div> <h2>\n Title </h2>\n <p> a <b> b</b>", "## Title\n\na b"),
+    ],
+)
+def test_html_text_white_space(page, expected):
+    """Code keeps its indentation, all else begins its line; tags that HTML lets be left out are not missed."""
+    assert html_text(page)[1] == expected
+
+
 MARKUP = [*"<>/!-&;[]'\"=?\n", "<p", "<!--", "<![", "<!D", "</", "<title>", "<script", "a b"]
 pages = st.lists(st.sampled_from(MARKUP)).map("".join)
 

@@ -180,7 +180,7 @@ def html_text(page: str) -> tuple[str, str]:
     reader = _Page()
     reader.feed(page)
     reader.close()
-    text = re.sub(r"[ \t]*\n[ \t]*\n\s*", "\n\n", "".join(reader.parts)).strip()
+    text = re.sub(r"[ \t]*\n[ \t]*\n(?:[ \t]*\n)*", "\n\n", "".join(reader.parts)).strip()
     return " ".join("".join(reader.title).split()), text
 
 
@@ -200,8 +200,9 @@ class _Page(HTMLParser):
         elif tag in HIDDEN:
             self._hidden.append(tag)
         elif tag == "body":
-            self._hidden = []  # </head> may be left out
-        elif tag in BREAKS and not self._hidden:
+            self._hidden = []  # </head> may be left out, and <body> too
+        elif tag in BREAKS and self._hidden in ([], ["head"]):
+            self._hidden = []
             self._break(tag, opens=True)
 
     def handle_endtag(self, tag):
@@ -216,7 +217,10 @@ class _Page(HTMLParser):
         if self._in_title:
             self.title.append(data)
         elif not self._hidden:
-            self.parts.append(data if self._preformatted else re.sub(r"\s+", " ", data))
+            if not self._preformatted:
+                data = re.sub(r"\s+", " ", data)
+                data = data.lstrip() if self.parts and self.parts[-1][-1].isspace() else data
+            self.parts += [data] if data else []
 
     def parse_marked_section(self, i, report=1):
         """<![… is a comment up to the next >, as browsers have it; Python's own way may end in an AssertionError."""
