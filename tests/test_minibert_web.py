@@ -400,3 +400,10 @@ def test_style_sheet_has_a_shade_for_every_cosine(a, b):
     for cosine, expected in ((value, None), (least, "s0" if least < 1 - 1e-9 else None), (1.0, None)):
         shade = re.search(r"s\d+", page._cosine(cosine, least))[0]
         assert f".{shade} {{" in page.STYLE and expected in (None, shade)
+
+
+@pytest.mark.parametrize("places", [{"start": "9"}, {"start": "9", "end": "3"}, {"start": "3", "end": "9"}])
+def test_document_is_shown_whole_and_once(client, places):
+    """Whatever places the address names, the page shows the document's text."""
+    shown = "".join(Tags(client.get("/document", {"id": "cats", **places}).text).text)
+    assert shown.count(DOCUMENTS[0]["text"]) == 1 and shown.count("Cats") == shown.count("mice") == 1

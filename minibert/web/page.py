@@ -75,7 +75,7 @@ def search_page(service: Service, fields: Mapping[str, str], found: Found | None
 
 def document_page(service: Service, document: Mapping[str, Any], span: Span) -> str:
     """A whole document, the passage in it marked."""
-    text, (start, end) = document["text"], span
+    text, start, end = document["text"], span[0], max(span)
     before, passage, after = (escape(part) for part in (text[:start], text[start:end], text[end:]))
     marked = f'<mark id="passage">{passage}</mark>' if passage else ""
     facts = json.dumps(document.get("metadata", {}), ensure_ascii=False, indent=1)
