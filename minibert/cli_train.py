@@ -128,7 +128,10 @@ def train_sentences(args) -> None:
         args.refuse(f"argument --scores: expected the least first, got {low} and {high}")
 
     def graded(path):
-        return [(a, b, (score - low) / (high - low)) for a, b, score in formats.read_sts(path)]
+        rows = formats.read_sts(path)
+        if wrong := [score for _, _, score in rows if not low <= score <= high]:
+            raise ValueError(f"{path}: expected scores in {low:g} … {high:g}, which --scores sets, got {wrong[0]:g}")
+        return [(a, b, (score - low) / (high - low)) for a, b, score in rows]
 
     read, learn, options = {
         "nli": (formats.read_nli, sbert.train_nli, {}),
@@ -137,12 +140,12 @@ def train_sentences(args) -> None:
         "pairs": (read_examples, sbert.train_pairs, {"temperature": args.temperature, "symmetric": args.symmetric}),
     }[args.task]
     examples = read(args.data)
-    held_out = graded(args.eval) if args.eval else None
+    held_out = formats.read_sts(args.eval) if args.eval else None  # the scale makes no difference to ranks
     if args.model:
         model = SentenceEncoder.load(args.model)
         model.config = replace(model.config, dropout=args.dropout)
     else:
-        texts = [row[: 3 if args.task in ("triplets", "pairs") else 2] for row in examples]
+        texts = [row[:2] if args.task in ("nli", "sts") else row for row in examples]
         tokenizer = first_tokenizer(args.out / "training", WordPiece.train, texts, args.vocab_size, args.resume)
         config = SentenceEncoderConfig(tokenizer.vocab_size, pooling=(args.pooling,), **_sizes(args))
         model = SentenceEncoder.create(tokenizer, config, seed=args.seed)

@@ -82,8 +82,9 @@ def train(
     Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
              loss since the record before, the learning rate, and what `evaluate()` gave
     Units    learning_rate: the peak, > 0; schedule: one of `optim.SCHEDULES`; warmup, evaluate_every, checkpoint_every:
-             steps, evaluate_every by default an epoch; weight_decay: see `optim.AdamW`; clip: largest norm of the whole
-             gradient; settings: what else, beside the numbers above, must be the same for resuming to make sense
+             steps; evaluate_every: by default an epoch, and at the end in any case; weight_decay: see `optim.AdamW`;
+             clip: largest norm of the whole gradient; settings: what else, beside the numbers above, must be the same
+             for resuming to make sense, as JSON can hold it
     Raises   ValueError: a number that cannot be; CheckpointError: resume with other settings, which it names, or data;
              FloatingPointError: a loss or gradient that is not finite, with the step, its rows, and the guilty ones
     """
@@ -110,14 +111,14 @@ def train(
     for rows in bar:
         if run.stalled:
             break
-        rate = learning_rate * SCHEDULES[schedule](run.step, warmup, total)
+        rate = float(learning_rate * SCHEDULES[schedule](run.step, warmup, total))
         loss, gradients = _finite_gradients(run, loss_and_gradients, rows, micro_batch, clip)
         adam.step(parameters.flat, gradients.flat, rate)
         run.losses.append(loss)
         bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
 
         epoch_ends = run.step % per_epoch == 0
-        evaluates = run.step % (evaluate_every or per_epoch) == 0
+        evaluates = run.step % (evaluate_every or per_epoch) == 0 or run.step == total
         if epoch_ends or evaluates:
             results = evaluate() if evaluate and evaluates else {}
             run.record({"epoch": run.step / per_epoch, "learning_rate": rate}, results)
@@ -154,11 +155,10 @@ def train_dual_encoder(
     through a tower at once, while the loss is over the whole batch, see `gradcache`.
 
     Returns  the history, see `train`, whose `options` are taken too
-    Raises   ValueError: fewer than 2 examples, a batch of one, an example of less than two texts, or ids that do not
-             fit; the rest as `train`
+    Raises   ValueError: fewer than 2 examples, a batch or micro-batch of one, an example of less than two texts, or ids
+             that do not fit; the rest as `train`
     """
-    if len(examples) < 2 or batch_size < 2:
-        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {len(examples)} and {batch_size}")
+    check_rows_meet(len(examples), batch_size, options.get("micro_batch"))
     short = [number for number, example in enumerate(examples) if len(example) < 2]
     if short:
         raise ValueError(f"expected a question and a document, got {examples[short[0]]!r} in example {short[0]}")
@@ -238,6 +238,15 @@ def numbered(rows: Iterable[Sequence[Hashable]]) -> tuple[list, list[list[int]]]
 def _candidates(table: list[list[int]], rows) -> np.ndarray:
     """The first of each row, then all others of theirs: a batch's documents, hard negatives last."""
     return np.array([table[i][0] for i in rows] + [number for i in rows for number in table[i][1:]])
+
+
+def check_rows_meet(count: int, batch_size: int, micro_batch: int | None) -> None:
+    """ValueError where a row would pass through an in-batch loss alone."""
+    if count < 2 or batch_size < 2:
+        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {count} and {batch_size}")
+    for size in (min(count, batch_size), count % batch_size):
+        if micro_batch and size > 1 and size // -(-size // micro_batch) < 2:
+            raise ValueError(f"expected micro-batches of at least 2 pairs, got {micro_batch} of a batch of {size}")
 
 
 def digest(*parts) -> str:

@@ -23,7 +23,8 @@ class TrainingRun:
     """What a checkpoint holds: weights, the best weights, Adam's moments, the loss of every step, the history."""
 
     def __init__(self, parameters: Parameters, adam: AdamW, settings: dict, folder):
-        self.parameters, self.adam, self.settings = parameters, adam, settings
+        self.parameters, self.adam = parameters, adam
+        self.settings = json.loads(json.dumps(settings, default=np.generic.item))  # as a checkpoint gives them back
         self.path = None if folder is None else Path(folder) / CHECKPOINT
         self.losses: list[float] = []
         self.history: list[dict[str, float]] = []
@@ -59,8 +60,8 @@ class TrainingRun:
     def best_record(self) -> dict[str, float] | None:
         """The first record with the best value of what training stops on."""
         name = self.settings["stop_on"]
-        scored = [record for record in self.history if name in record]
-        if name is None or not scored:
+        scored = [] if name is None else [record for record in self.history if name in record]
+        if not scored:
             return None
         best = min if name.endswith(LOWER_IS_BETTER) else max
         return best(scored, key=lambda record: record[name])

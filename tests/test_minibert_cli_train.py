@@ -82,4 +82,4 @@ def test_train_sentences_by_every_task(pairs, graded, tmp_path, capsys):
         assert not np.array_equal(SentenceEncoder.load(out).encode(WORDS), encoder.encode(WORDS))
     capsys.readouterr()
     assert run("train-sentences", graded, "--task", "sts", "--out", tmp_path / "x", *SMALL, "--scores", 0, 1) == 1
-    assert "labels in −1 … 1, as cosines are, got 5.0" in capsys.readouterr().err
+    assert "graded.tsv: expected scores in 0 … 1, which --scores sets, got 5" in capsys.readouterr().err

@@ -230,6 +230,7 @@ def test_losses_stay_finite_at_large_scores(size):
         (lambda: losses.margin_contrastive(TABLE[:1, :1]), "at least 2 and as many documents"),
         (lambda: losses.margin_contrastive(TABLE, MATCHES[0]), r"scores of shape \(4, 4\), got \(4,\)"),
         (lambda: losses.margin_contrastive(TABLE, 2 * MATCHES), "labels 0 and 1, got 2"),
+        (lambda: losses.margin_contrastive(TABLE, margin=1.5), "margin in −1 … 1, as cosines are, got 1.5"),
         (lambda: losses.softmax_nli(U, V, *NLI, CLASSES + 1), "targets in 0 … 2, got 3 in row 0"),
         (lambda: losses.softmax_nli(U, V[:3], *NLI, CLASSES), "on both sides"),
         (lambda: losses.softmax_nli(U, V, NLI[0][:, :5], NLI[1], CLASSES), r"weights \(C, 15\)"),

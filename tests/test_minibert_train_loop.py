@@ -134,6 +134,26 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path):
         stopping(tmp_path / "whole")[2](resume=True, patience=3)
 
 
+@pytest.mark.parametrize(("every", "steps"), [(5, [5, 10, 12]), (100, [12])])
+def test_the_last_step_is_evaluated(every, steps):
+    """Else the weights that training ends with would never compete for the best."""
+    p, loss_and_gradients, *_ = regression()
+    scores = iter(range(9))
+    history = run(
+        p, loss_and_gradients, evaluate=lambda: {"f1": next(scores)}, evaluate_every=every, stop_on="f1", patience=9
+    )
+    assert [record["step"] for record in history if "f1" in record] == steps
+
+
+def test_numpy_numbers_and_tuples_are_kept_and_found_again(tmp_path):
+    """As settings; a training is not lost at its end because a checkpoint cannot hold them."""
+    options = dict(folder=tmp_path, learning_rate=np.float32(0.05), seed=np.int64(3), settings={"dims": (1, 2)})
+    whole, again = regression(), regression()
+    history = run(*whole[:2], **options)
+    assert run(*again[:2], **options, resume=True) == history
+    assert (again[0].flat == whole[0].flat).all()
+
+
 def test_records_are_json_lines_that_resuming_continues(tmp_path):
     """metrics.jsonl is the history; what was recorded past the checkpoint, or half a line, is taken back."""
     p, loss_and_gradients, *_ = regression()

@@ -18,10 +18,12 @@ def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, mar
     Shapes   scores s and labels y of one shape, (B, N) or (B,); without labels s is (B, N), N ≥ B, and row i's match
              stands in column i → loss ()
     Units    scores: cosines, whose greatest is the 1 that matches are drawn to; margin m in −1 … 1
-    Raises   ValueError: other shapes, a label that is not 0 or 1, or without labels fewer than 2 columns: a batch of
-             one has no negative. Labels may all be equal: then one of the two terms is all there is
+    Raises   ValueError: other shapes, a margin outside −1 … 1, a label that is not 0 or 1, or without labels fewer than
+             2 columns: a batch of one has no negative. Labels may all be equal: then one of the two terms is all
     Differs  a sum, as published; libraries take means, and a margin on distances
     """
+    if not -1 <= margin <= 1:
+        raise ValueError(f"expected a margin in −1 … 1, as cosines are, got {margin}")
     if labels is None:
         _check_diagonal(scores.shape)
         labels = np.eye(*scores.shape)

@@ -28,7 +28,7 @@ from minibert.models.sentence_encoder import SentenceEncoder
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.sentence_network import sentence_vectors, sentence_vectors_backward
-from minibert.train import digest, numbered, train
+from minibert.train import check_rows_meet, digest, numbered, train
 
 CLASSIFIER, BIAS = "classifier.weight", "classifier.bias"
 
@@ -59,7 +59,7 @@ def train_sts(
     """Train an encoder, in place, on graded pairs: (text, text, score).
 
     Units    scores: −1 … 1 for loss="cosine_mse"; any for "cosent", which sees their order alone
-    Options, Returns, Raises   as train_siamese; ValueError: another loss, or scores that are all equal
+    Options, Returns, Raises   as train_siamese; ValueError: another loss, or scores that are all equal or outside
     """
     known = {"cosine_mse": losses.cosine_mse, "cosent": losses.cosent}
     if loss not in known:
@@ -67,6 +67,9 @@ def train_sts(
     forward, backward = known[loss], getattr(losses, f"{loss}_backward")
     scores = np.array([score for *_, score in examples], np.float32)
     _check_differ(scores, "scores")
+    outside = np.flatnonzero(np.abs(scores) > 1) if loss == "cosine_mse" else ()
+    if len(outside):
+        raise ValueError(f"expected scores in −1 … 1, as cosines are, got {scores[outside[0]]} in example {outside[0]}")
     return train_siamese(
         encoder,
         [example[:2] for example in examples],
@@ -116,10 +119,9 @@ def train_pairs(
     ids, symmetric: as in train_dual_encoder. dims: the loss is summed over vectors cut to these widths (Matryoshka), so
     that `truncate_dim` may later be any of them.
 
-    Options, Returns, Raises   as train_siamese; ValueError: fewer than 2 examples or a batch of one
+    Options, Returns, Raises   as train_siamese; ValueError: fewer than 2 examples, a batch or micro-batch of one
     """
-    if len(examples) < 2 or options.get("batch_size", 32) < 2:
-        raise ValueError(f"expected at least 2 pairs and a batch size of 2, got {len(examples)} pairs")
+    check_rows_meet(len(examples), options.get("batch_size", 32), options.get("micro_batch"))
     keys = None if ids is None else np.array(numbered([e[1:] for e in examples] if ids == "text" else ids)[1])
     if keys is not None and keys.shape != (len(examples), len(examples[0]) - 1):
         raise ValueError("expected an id for each text but the first of each example, got another number of them")
