@@ -25,7 +25,7 @@ def add_commands(command) -> None:
     option("--out", type=Path, required=True, metavar="MODEL", help="folder of the trained model")
     option("--model", type=Path, metavar="FOLDER", help="go on from this BERT; by default from random weights")
     option("--held-out", type=float, default=0.05, help="share at the end of every document to evaluate on")
-    _add_sizes(option, max_length=DEFAULT_LENGTH)
+    _add_sizes(option)
     _add_training(option, epochs=10, batch_size=32, lr=5e-4)
 
     option = command("finetune", finetune)
@@ -35,7 +35,7 @@ def add_commands(command) -> None:
     option("--model", type=Path, metavar="FOLDER", help="BERT or sentence encoder to start from; else random weights")
     option("--eval", type=Path, metavar="FILE", help="evaluate on this file after every epoch")
     option("--pairs", action="store_true", help="the classifier reads pairs of texts")
-    _add_sizes(option, max_length=None)
+    _add_sizes(option)
     _add_training(option, epochs=3, batch_size=32, lr=5e-5)
 
     option = command("predict", predict)
@@ -43,12 +43,12 @@ def add_commands(command) -> None:
     option("--on-truncate", choices=("warn", "silent", "raise"), default="warn", help="for texts too long")
 
 
-def _add_sizes(option, max_length: int | None) -> None:
+def _add_sizes(option) -> None:
     option("--vocab-size", type=whole(1), default=8000, help="tokens of the WordPiece vocabulary, without --model")
     option("--width", type=whole(1), default=128, help="width of the hidden layers, without --model")
     option("--layers", type=whole(1), default=2, help="encoder layers, without --model")
     option("--heads", type=whole(1), default=4, help="attention heads, without --model")
-    option("--max-length", type=whole(5), default=max_length, help="tokens read at once, specials included")
+    option("--max-length", type=whole(5), help=f"tokens read at once; by default the --model's, or {DEFAULT_LENGTH}")
     option("--dropout", type=float, default=0.1, help="share of hidden values dropped in training")
 
 
@@ -71,7 +71,9 @@ def pretrain(args) -> None:
     learned, held_out = zip(*(_held_out(text, args.held_out) for text in _documents(args.corpus)), strict=True)
     if args.model:
         model = Bert.load(args.model)
-        model.config = replace(model.config, dropout=args.dropout, max_length=args.max_length)
+        model.config = replace(
+            model.config, dropout=args.dropout, max_length=args.max_length or model.config.max_length
+        )
     else:
         model = _fresh(args, Bert, list(learned), ())
     try:
@@ -95,6 +97,8 @@ def finetune(args) -> None:
     labels = tuple(sorted({*task.labels(rows)}))
     if unknown := {*task.labels(held_out or [])} - {*labels}:
         raise ValueError(f"{args.eval}: expected labels of {args.data}, {', '.join(labels)}, got {min(unknown)!r}")
+    if args.task == "reranker" and held_out and max(label for *_, label in held_out) <= 0.5:
+        raise ValueError(f"{args.eval}: expected a question with an answer, got none in {len(held_out)} pairs")
     if args.model:
         settings = {"dropout": args.dropout, "labels": labels, "max_length": args.max_length}
         settings = {name: value for name, value in settings.items() if value not in ((), None)}

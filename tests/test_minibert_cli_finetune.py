@@ -50,6 +50,8 @@ def test_pretrain_shows_held_out_perplexity_and_goes_on(home):
     more = "pretrain", "texts/a.txt", "--model", "bert", "--out", "more", "--epochs", "1", "--max-length", "20"
     assert "saved more" in lines_of(main(*more, "--held-out", "0", cwd=home))
     assert Bert.load(home / "more").config.max_length == 20
+    lines_of(main(*more[:-2], "--held-out", "0", cwd=home))
+    assert Bert.load(home / "more").config.max_length == 24  # the model's own
     (home / "empty.txt").write_text(" \n")
     assert fails(main("pretrain", "empty.txt", "--out", "x", cwd=home), "empty.txt: expected text, got none")
 
@@ -114,6 +116,10 @@ def test_bad_input_is_told(home, monkeypatch):
         main("pretrain", "texts/a.txt", "--out", "x", *SMALL, cwd=home),
         "--held-out 0.05, the end of every document: expected text for at least 2 pairs of 24 tokens, got",
     )
+    (home / "no.tsv").write_text("a\tb\t0\n")
+    rerank = "finetune", "reranker", "pairs.tsv", "--eval", "no.tsv", "--out", "untrained", *FAST
+    assert fails(main(*rerank, cwd=home), "no.tsv: expected a question with an answer, got none in 1 pairs")
+    assert not (home / "untrained").exists()  # told before training
     (home / "same.txt").write_text("1 the cat\n1 a dog\n")
     assert fails(
         main("finetune", "classifier", "same.txt", "--out", "x", *FAST, cwd=home), "expected labels that differ"
