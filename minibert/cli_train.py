@@ -36,17 +36,17 @@ def add_commands(command) -> None:
     )
     option("--pooling", choices=("mean", "cls", "max"), default="mean", help="of token vectors, without --model")
     option("--margin", type=float, default=1.0, help="by which a triplet's negative is to be farther")
-    _add_sizes(option, dropout=0.1)
+    _add_sizes(option, dropout=0.1, new=", without --model")
     _add_contrast(option)
     _add_loop(option, epochs=1, batch_size=32, lr=None, weight_decay=0.01, stop_on="spearman")
 
 
-def _add_sizes(option, dropout: float) -> None:
-    option("--vocab-size", type=whole(1), default=8000, help="tokens of the WordPiece vocabulary")
-    option("--width", type=whole(1), default=128, help="width of the hidden layers")
-    option("--layers", type=whole(1), default=2, help="encoder layers")
-    option("--heads", type=whole(1), default=4, help="attention heads")
-    option("--max-length", type=whole(2), default=64, help="tokens read of a text, specials included")
+def _add_sizes(option, dropout: float, new: str = "") -> None:
+    option("--vocab-size", type=whole(1), default=8000, help="tokens of the WordPiece vocabulary" + new)
+    option("--width", type=whole(1), default=128, help="width of the hidden layers" + new)
+    option("--layers", type=whole(1), default=2, help="encoder layers" + new)
+    option("--heads", type=whole(1), default=4, help="attention heads" + new)
+    option("--max-length", type=whole(2), default=64, help="tokens read of a text, specials included" + new)
     option("--dropout", type=float, default=dropout, help="share of hidden values dropped in training")
 
 

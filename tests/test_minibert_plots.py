@@ -34,6 +34,7 @@ def test_similarity_map_shows_every_number_and_text():
     np.testing.assert_array_equal(axes.images[0].get_array(), scores)
     assert [text.get_text() for text in axes.texts] == [f"{score:.2f}" for score in scores.ravel()]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", r"price in \$", "x" * 39 + "…"]
+    assert not plots.similarity_map(["a"] * (plots.NUMBERED + 1), np.eye(plots.NUMBERED + 1)).axes[0].texts
 
 
 def test_attention_map_has_a_panel_a_head():
