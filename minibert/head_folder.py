@@ -22,6 +22,7 @@ from minibert.parameters import Parameters
 from minibert.sentence_folder import TOKENIZER, TOKENIZER_CONFIG
 
 ENCODER = [field.name for field in fields(EncoderConfig) if field.name != "pooler"]
+MULTI = "multi_label_classification"  # transformers' problem_type where several labels hold at once: no softmax
 
 
 def load(folder, head: str):
@@ -39,6 +40,8 @@ def load(folder, head: str):
         architectures = settings.get("architectures") or ["BertModel"]
         if head != "pretraining" and ARCHITECTURES[head] not in architectures:  # there, tensors tell
             raise CheckpointError(f"{folder / CONFIG}: expected a {ARCHITECTURES[head]}, got {architectures[0]}")
+        if settings.get("problem_type") == MULTI:
+            raise CheckpointError(f"{folder / CONFIG}: expected labels that exclude each other, got {MULTI}")
         config = HeadConfig(**sizes, head=head, labels=labels, max_length=longest)
         parameters = Parameters(config.shapes)
         parameters.load({name: t for name, t in tensors.items() if name in parameters or "pooler." not in name})

@@ -122,6 +122,15 @@ def test_folders_give_back_the_model_and_refuse_others(kind, tmp_path):
         kind.load(tmp_path)
 
 
+def test_labels_that_do_not_exclude_each_other_are_refused(tmp_path):
+    """Their probabilities are no softmax."""
+    new_model(Classifier).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"problem_type": "multi_label_classification"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="labels that exclude each other, got multi_label_classification"):
+        Classifier.load(tmp_path)
+
+
 def test_labels_without_names_are_those_of_transformers(tmp_path):
     """transformers leaves out the names of two labels that nobody named."""
     new_model(Classifier).save(tmp_path)

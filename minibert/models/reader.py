@@ -61,7 +61,7 @@ class Reader(HeadedModel):
         Units    threshold: least margin, None for the best spans in any case; longest: of an answer, in tokens; stride:
                  tokens that windows of a long context share, by default a third of max_length
         Raises   TypeError: a text that is no str; ValueError: a count or longest below 1, or a question that leaves no
-                 room for a context
+                 room for a context, or for less of it than two windows share
         """
         if count < 1 or longest < 1:
             raise ValueError(f"expected a count and a longest of at least 1, got {count} and {longest}")
