@@ -98,7 +98,7 @@ def train(
     settings = settings | {
         "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule, "warmup": warmup,
         "weight_decay": weight_decay, "beta2": beta2, "eps": eps, "clip": clip, "micro_batch": micro_batch,
-        "seed": seed, "stop_on": stop_on, "patience": patience,
+        "seed": seed, "stop_on": stop_on, "patience": patience, "evaluate_every": evaluate_every,
     }  # fmt: skip
     adam = AdamW(parameters, weight_decay, beta2=beta2, eps=eps)
     run = TrainingRun(parameters, adam, settings, folder)

@@ -147,6 +147,11 @@ def test_matryoshka_training_makes_the_first_numbers_count():
         (lambda e, **o: sbert.train_pairs(e, SAME[:7], batch_size=4, micro_batch=2, **o), "2 of a batch of 3"),
         (lambda e, **o: sbert.train_pairs(e, SAME[:6], batch_size=4, micro_batch=1, **o), "1 of a batch of 4"),
         (lambda e, **o: sbert.train_pairs(e, SAME, ids=[[1]], **o), "an id for each text"),
+        (lambda e, **o: sbert.train_pairs(e, SAME[:2], ids=[[1], [2, 3]], **o), "an id for each text"),
+        (
+            lambda e, **o: sbert.train_pairs(e, [*SAME, TRIPLETS[0]], ids="text", **o),
+            r"as many texts each, got \[2, 3\]",
+        ),
         (lambda e, **o: sbert.train_pairs(e, SAME, temperature=0, **o), "temperature above 0, got 0"),
         (lambda e, **o: sbert.train_pairs(e, SAME, dims=(17,), **o), r"dims in 1 … 16"),
         (lambda e, **o: sbert.train_triplets(e, TRIPLETS, **o | {"learning_rate": 0}), "learning rate above 0"),

@@ -132,6 +132,8 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path):
         assert go_on(resume=True) == history  # a finished run stays finished
     with pytest.raises(CheckpointError, match="patience 2, now 3"):
         stopping(tmp_path / "whole")[2](resume=True, patience=3)
+    with pytest.raises(CheckpointError, match="evaluate_every 3, now 4"):
+        stopping(tmp_path / "whole")[2](resume=True, evaluate_every=4)
 
 
 @pytest.mark.parametrize(("every", "steps"), [(5, [5, 10, 12]), (100, [12])])

@@ -15,6 +15,7 @@ Source   Reimers & Gurevych 2019 (SBERT, arXiv:1908.10084) section 3; pairs: Hen
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -122,13 +123,13 @@ def train_pairs(
     Options, Returns, Raises   as train_siamese; ValueError: fewer than 2 examples, a batch or micro-batch of one
     """
     check_rows_meet(len(examples), options.get("batch_size", 32), options.get("micro_batch"))
-    keys = None if ids is None else np.array(numbered([e[1:] for e in examples] if ids == "text" else ids)[1])
-    if keys is not None and keys.shape != (len(examples), len(examples[0]) - 1):
+    keys = [] if ids is None else numbered([e[1:] for e in examples] if ids == "text" else ids)[1]
+    if ids is not None and [len(row) for row in keys] != [len(e) - 1 for e in examples]:
         raise ValueError("expected an id for each text but the first of each example, got another number of them")
 
     def cross_entropy(rows):
         def loss(anchors, *others):
-            marks = None if keys is None else keys[rows].T.ravel()
+            marks = np.array([keys[row] for row in rows]).T.ravel() if keys else None
             value, cache = losses.in_batch_cross_entropy(anchors, np.concatenate(others), temperature, marks, symmetric)
             return value, (cache, len(others))
 
@@ -145,7 +146,7 @@ def train_pairs(
     def loss_backward(dloss, cache, d):
         return losses.matryoshka_backward(dloss, cache, cross_entropy_backward)
 
-    data = np.empty(0) if keys is None else keys
+    data = np.array(list(chain.from_iterable(keys)), np.int64)
     settings = {"task": "pairs", "temperature": temperature, "symmetric": symmetric, "dims": list(dims or ())}
     return train_siamese(encoder, examples, loss, loss_backward, data, settings, smallest=2, **options)
 
