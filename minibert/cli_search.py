@@ -96,7 +96,8 @@ def ask(args) -> None:
     if not answer.complete:
         print("\nthe model was stopped at its limit: the answer is cut off")
     if answer.left_out:
-        print(f"\n{len(answer.left_out)} of {args.k} passages did not fit into {args.budget} tokens")
+        found = len(answer.sources) + len(answer.left_out)
+        print(f"\n{len(answer.left_out)} of {found} passages did not fit into {args.budget} tokens")
 
 
 def serve(args) -> None:

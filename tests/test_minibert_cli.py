@@ -114,7 +114,12 @@ def test_ask_a_chat_model_says_what_is_missing_or_wrong(home, monkeypatch):
     assert fails(main(*command, cwd=home), "OPENAI_BASE_URL is not set")
     done = main(*command, "--url", "http://127.0.0.1:9/v1", "--key-file", "key", "--timeout", 2, cwd=home)
     assert fails(done, "http://127.0.0.1:9/v1", "refused") and "secret" not in done.stderr
-    assert fails(main("ask", "the fox", "--store", "store", "--budget", 9, cwd=home), "expected a budget of at least")
+    done = main("ask", "the fox", "--store", "store", "--budget", 9, cwd=home)
+    assert fails(done, "expected a budget of at least")
+    least = re.search(r"at least (\d+)", done.stderr)[1]
+    done = main("ask", "the fox", "--store", "store", "-k", 99, "--budget", least, cwd=home)
+    left_out, found = re.search(r"(\d+) of (\d+) passages did not fit", done.stdout).groups()
+    assert 0 < int(left_out) < int(found) < 99
     assert main("ask", "the fox", "--store", "store", "--url", "http://127.0.0.1:9", cwd=home).returncode == 2
 
 
