@@ -1,6 +1,7 @@
 """Readers: every kind of file, names of every kind, and what is wrong by file and line."""
 
 import os
+import time
 
 import pytest
 from hypothesis import example, given
@@ -137,6 +138,14 @@ def test_read_documents_refuses_what_is_not_there(tmp_path):
 def test_html_text_white_space(page, expected):
     """Code keeps its indentation, all else begins its line; tags that HTML lets be left out are not missed."""
     assert html_text(page)[1] == expected
+
+
+@pytest.mark.parametrize("unit", ["<!--", "<![", "<p>", "<br>", "<svg>", "&", "<", " ", "\n", "<!--x-->"])
+def test_html_text_is_linear(unit):
+    """Whatever a page repeats: a quadratic reader takes minutes for one of these."""
+    start = time.process_time()
+    html_text(f"<pre>{unit * 100_000}x</pre>")
+    assert time.process_time() - start < 3
 
 
 MARKUP = [*"<>/!-&;[]'\"=?\n", "<p", "<!--", "<![", "<!D", "</", "<title>", "<script", "a b"]

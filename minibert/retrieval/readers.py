@@ -180,7 +180,7 @@ def html_text(page: str) -> tuple[str, str]:
     reader = _Page()
     reader.feed(page)
     reader.close()
-    text = re.sub(r"[ \t]*\n[ \t]*\n(?:[ \t]*\n)*", "\n\n", "".join(reader.parts)).strip()
+    text = re.sub(r"(?<![ \t])[ \t]*\n[ \t]*\n(?:[ \t]*\n)*", "\n\n", "".join(reader.parts)).strip()
     return " ".join("".join(reader.title).split()), text
 
 
@@ -221,6 +221,11 @@ class _Page(HTMLParser):
                 data = re.sub(r"\s+", " ", data)
                 data = data.lstrip() if self.parts and self.parts[-1][-1].isspace() else data
             self.parts += [data] if data else []
+
+    def parse_comment(self, i, report=1):
+        """One without an end goes to the page's end, as browsers have it; Python's own way takes quadratic time."""
+        end = self.rawdata.find("-->", i + 2)
+        return len(self.rawdata) if end < 0 else end + 3
 
     def parse_marked_section(self, i, report=1):
         """<![… is a comment up to the next >, as browsers have it; Python's own way may end in an AssertionError."""
