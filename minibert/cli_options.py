@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """An option's type: a whole number from `least` on."""
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An option's type: a whole number from `least` on, up to `most`."""
 
     def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text}")
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            limit = "" if most is None else f" and at most {most}"
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}{limit}, got {text}")
         return int(text)
 
     return whole

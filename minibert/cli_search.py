@@ -28,7 +28,7 @@ def add_commands(command) -> None:
 
     option = command("serve", serve)
     option("--host", default="127.0.0.1", help="address of this machine to listen at")
-    option("--port", type=whole(0), default=8000, help="0: any that is free")
+    option("--port", type=whole(0, 65535), default=8000, help="0: any that is free")
     _add_store(option)
     _add_generator(option)
 
@@ -54,7 +54,7 @@ def _add_generator(option) -> None:
     option("--chat", nargs="?", const="", metavar="MODEL", help="let a chat model answer; by default $OPENAI_MODEL")
     option("--url", help="its OpenAI-compatible address, as http://127.0.0.1:8080/v1; by default $OPENAI_BASE_URL")
     option("--key-file", type=Path, metavar="FILE", help="holds its key; by default $OPENAI_API_KEY")
-    option("--timeout", type=whole(1), default=60, help="seconds that a try to reach it may take")
+    option("--timeout", type=whole(1, 86400), default=60, help="seconds that a try to reach it may take")
 
 
 def query(args) -> None:

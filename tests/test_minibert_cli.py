@@ -141,6 +141,8 @@ def test_serve_says_why_it_cannot(home):
         assert fails(main("serve", "--store", "store", "--port", port, cwd=home), "in use")
     assert fails(main("serve", "--store", "store", "--port", 0, "--host", "203.0.113.1", cwd=home), "address")
     assert fails(main("serve", "--store", "nowhere", "--port", 0, cwd=home), "nowhere: no store there")
+    assert "at most 65535" in main("serve", "--store", "store", "--port", 65536, cwd=home).stderr
+    assert "at most 86400" in main("ask", "the fox", "--store", "store", "--timeout", 10**12, cwd=home).stderr
 
 
 def test_query_by_words_too_under_a_condition_explained(home):
