@@ -1,5 +1,7 @@
 """The recipes from USE to DRAGON, small: each learns, its parts do what its paper says, and refuse what cannot be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -200,20 +202,28 @@ def test_e5_prefixes_and_filters(tokenizer):
     encoder = sentence_encoder(tokenizer)
     model = e5.e5(encoder)
     assert model.parameters is encoder.parameters
+    asked = {"prompts": {"task": "find: "}, "default_prompt": "task", "include_prompt": False}
+    encoder.config = replace(encoder.config, **asked)
+    np.testing.assert_array_equal(e5.e5(encoder).encode_query(["cat"]), model.encode_query(["cat"]))
+    encoder.config = replace(encoder.config, prompts={}, default_prompt=None)
     np.testing.assert_array_equal(model.encode_query(["cat"]), encoder.encode(["query: cat"]))
     np.testing.assert_array_equal(model.encode_document(["cat"]), encoder.encode(["passage: cat"]))
     assert e5.prefixed([("a", "b", "c")]) == [("query: a", "passage: b", "passage: c")]
 
     class Chosen:
         def encode_query(self, texts, on_truncate):
-            return np.array([{"q": [1, 0], "r": [0, 1], "s": [1, 0]}[t] for t in texts])
+            return np.array([{"q": [1.0, 0], "r": [0, 1], "s": [1, 0]}[t] for t in texts])
 
         def encode_document(self, texts, on_truncate):
-            return np.array([{"a": [1, 0], "b": [0, 1], "c": [-1, 0]}[t] for t in texts])
+            return np.array([{"a": [1.0, 0], "b": [0, 1], "c": [-1, 0], "long": [4, 5]}[t] for t in texts])
 
     pairs = [("q", "a"), ("r", "b"), ("s", "c")]
     assert e5.consistent(Chosen(), pairs, kept=1) == pairs[:2] and e5.consistent(Chosen(), pairs, kept=3) == pairs
     assert e5.consistent(Chosen(), []) == []
+    assert e5.consistent(Chosen(), [("q", "a"), ("r", "long")], kept=1)[0] == ("q", "a")  # cosines, whatever the length
+    assert (
+        len(e5.consistent(Chosen(), [("r", "a"), ("r", "b"), ("q", "b")], kept=2)) == 3
+    )  # b stands twice, counts once
     with pytest.raises(ValueError, match="at least 1 passage"):
         e5.consistent(Chosen(), pairs, kept=0)
 
@@ -305,6 +315,7 @@ def test_colbert_trains_with_negatives_and_with_a_teacher(tokenizer):
         (examples, {"batch_size": 1}, "batch size of 2, got 28 and 1"),
         ([*examples, ("q", "a")], {}, r"as many passages in every example, got \[2, 3\]"),
         (examples, {"teacher": teacher[:, :1]}, r"scores of shape \(28, 2\)"),
+        (examples, {"teacher": teacher * np.nan}, r"scores of shape \(28, 2\), got \[nan nan\] in row 0"),
     ):
         with pytest.raises(ValueError, match=message):
             train_colbert(model, bad, epochs=1, **options)

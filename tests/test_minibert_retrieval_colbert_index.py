@@ -167,6 +167,22 @@ def test_changes_leave_what_a_dictionary_holds(changes):
         assert np.isneginf(scores[ids < 0]).all()
 
 
+def test_new_subjects_get_centroids_when_old_documents_go(few):
+    """Documents on another subject each round, the old ones removed: codes stay as good as in a new index."""
+    rng = np.random.default_rng(12)
+    index = ColBERTIndex(DIM, bits=1)
+    for _ in range(5):
+        old, topics = index.ids, rng.standard_normal((20, DIM))
+        rows = topics[rng.integers(0, 20, 1600)] + 0.2 * rng.standard_normal((1600, DIM))
+        rows = (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32)
+        for first in range(0, 1600, 160):
+            index.add(TokenVectors(rows[first : first + 160], np.arange(0, 161, 8)))
+        index.remove(old)
+    assert len(index._held.young) == 0 and len(index) == 200
+    held = np.concatenate([index.vectors(int(i)) for i in index.ids])
+    assert (held * rows).sum(axis=1).mean() > 0.92
+
+
 def test_an_index_of_one_none_and_all_removed():
     """From one document up; what is not there is −1."""
     rng = np.random.default_rng(5)
@@ -295,5 +311,7 @@ def test_colbert_index_refuses_what_cannot_be_right():
             index.search(good, **options)
     with pytest.raises(ValueError, match="bits: expected one of 1, 2, 4, or None, got 3"):
         ColBERTIndex(DIM, bits=3)
-    with pytest.raises(KeyError):
-        index.vectors(5)
+    index.remove([1])
+    for gone in (5, 1, -1):
+        with pytest.raises(KeyError):
+            index.vectors(gone)

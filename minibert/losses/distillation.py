@@ -6,7 +6,7 @@ import numpy as np
 
 
 def margin_mse(scores: np.ndarray, teacher: np.ndarray):
-    """The student's margin between positive and negative to the teacher's; the scales themselves may differ.
+    """The student's margin between positive and negative to the teacher's; levels may differ, units may not.
 
         loss = mean_ij ((s_i0 − s_ij) − (t_i0 − t_ij))²,   j ≥ 1
 

@@ -34,7 +34,7 @@ from minibert.losses import (
     kl_distillation,
     kl_distillation_backward,
 )
-from minibert.models.distillation import own
+from minibert.models.distillation import finite_scores, own
 from minibert.models.saved import SavedModel, check_vocabulary, copy_encoder, encoder_settings
 from minibert.ops import (
     l2_normalize,
@@ -267,8 +267,8 @@ def train_colbert(
     questions = model.tokenize_query([example[0] for example in examples], "silent")
     texts, table = numbered(example[1:] for example in examples)
     passages, places = model.tokenize_document(texts, "silent"), np.array(table)
-    if teacher is not None and teacher.shape != places.shape:
-        raise ValueError(f"expected a teacher's scores of shape {places.shape}, got {teacher.shape}")
+    if teacher is not None:
+        teacher = finite_scores(teacher, places.shape)
 
     def loss_and_gradients(rows, rng):
         columns = places[rows].T.ravel()

@@ -5,7 +5,7 @@ says how wrong each is. Examples are those of `sbert.train_pairs`, (question, ri
 the teacher's scores of its own passages:
 
     "kl"          their distribution over the question's passages (E5, ColBERTv2)
-    "margin_mse"  their distances from the right one (Hofstätter 2020): scales may differ, nothing is squashed
+    "margin_mse"  their distances from the right one (Hofstätter 2020): levels may differ, units may not
 
 Source   Hofstätter 2020 (arXiv:2010.02666); Wang 2022 (E5, arXiv:2212.03533) section 4.2; losses/distillation.py
 """
@@ -45,14 +45,11 @@ def train_distilled(
     Units    loss: one of DISTILLATIONS; temperature > 0: of the cosines; contrast ≥ 0: how much the labels count
     Options, Returns, Raises   as train_siamese; ValueError: another loss, scores that are not finite, or of other shape
     """
-    teacher = np.asarray(teacher, np.float32)
     if loss not in DISTILLATIONS:
         raise ValueError(f"expected a loss of {', '.join(DISTILLATIONS)}, got {loss!r}")
     if not temperature > 0 or not contrast >= 0:
         raise ValueError(f"expected a temperature above 0 and contrast of 0 or more, got {temperature} and {contrast}")
-    expected = len(examples), len(examples[0]) - 1 if examples else 0
-    if teacher.shape != expected or not np.isfinite(teacher).all():
-        raise ValueError(f"expected finite scores of shape {expected}, got {teacher.shape}")
+    teacher = finite_scores(teacher, (len(examples), len(examples[0]) - 1 if examples else 0))
     distil, distil_backward = DISTILLATIONS[loss]
 
     def forward(rows, questions, *passages):
@@ -81,6 +78,15 @@ def train_distilled(
 
     settings = {"task": "distillation", "loss": loss, "temperature": temperature, "contrast": contrast}
     return train_siamese(encoder, examples, forward, backward, teacher, settings, **options)
+
+
+def finite_scores(teacher: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A teacher's scores in float32. ValueError: another shape, or scores that are not finite"""
+    scores = np.asarray(teacher, np.float32)
+    if scores.shape != shape or not (finite := np.isfinite(scores).all(axis=1)).all():
+        got = scores.shape if scores.shape != shape else f"{scores[finite.argmin()]} in row {finite.argmin()}"
+        raise ValueError(f"expected finite scores of shape {shape}, got {got}")
+    return scores
 
 
 def own(scores: np.ndarray) -> np.ndarray:

@@ -23,15 +23,19 @@ import numpy as np
 from minibert.models.distillation import train_distilled
 from minibert.models.sbert import train_pairs
 from minibert.models.sentence_encoder import SentenceEncoder
+from minibert.ops import l2_normalize
+from minibert.train import numbered
 
 QUERY, PASSAGE = "query: ", "passage: "
 TEMPERATURE, CONTRAST = 0.01, 0.2
 KEPT = 2  # a pair is consistent when its passage is among so many best of all
+BLOCK = 256  # questions scored at a time
 
 
 def e5(encoder: SentenceEncoder) -> SentenceEncoder:
     """The same encoder, weights shared, whose `encode_query` and `encode_document` put the prefixes before a text."""
-    config = replace(encoder.config, prompts={"query": QUERY, "passage": PASSAGE}, similarity="cosine")
+    prompts = {"query": QUERY, "passage": PASSAGE}
+    config = replace(encoder.config, prompts=prompts, default_prompt=None, include_prompt=True, similarity="cosine")
     return type(encoder)(encoder.tokenizer, config, encoder.parameters)
 
 
@@ -62,7 +66,7 @@ def train_supervised(
 
 
 def consistent(encoder: SentenceEncoder, pairs: Sequence[tuple[str, str]], kept: int = KEPT) -> list[tuple[str, str]]:
-    """The pairs whose passage the encoder ranks among the first `kept` of all passages, for their question.
+    """The pairs whose passage the encoder ranks among the first `kept` of all distinct passages, for their question.
 
     A model forgets noise last: what it cannot find after one pass over noisy pairs is likely no pair.
 
@@ -72,8 +76,12 @@ def consistent(encoder: SentenceEncoder, pairs: Sequence[tuple[str, str]], kept:
         raise ValueError(f"expected at least 1 passage to look among, got {kept}")
     if not pairs:
         return []
-    questions = encoder.encode_query([question for question, _ in pairs], on_truncate="silent")
-    passages = encoder.encode_document([passage for _, passage in pairs], on_truncate="silent")
-    scores = questions @ passages.T
-    better = (scores > np.diagonal(scores)[:, None]).sum(axis=1)
+    texts, table = numbered([passage] for _, passage in pairs)
+    questions, _ = l2_normalize(encoder.encode_query([question for question, _ in pairs], on_truncate="silent"))
+    passages, _ = l2_normalize(encoder.encode_document(texts, on_truncate="silent"))
+    right, better = np.array(table), np.empty(len(pairs), np.int64)
+    for first in range(0, len(pairs), BLOCK):
+        block = slice(first, first + BLOCK)
+        scores = questions[block] @ passages.T
+        better[block] = (scores > np.take_along_axis(scores, right[block], axis=1)).sum(axis=1)
     return [pair for pair, count in zip(pairs, better.tolist(), strict=True) if count < kept]

@@ -73,12 +73,6 @@ class _Held:
     coded: _Coded
     young: TokenVectors
 
-    @cached_property
-    def places(self) -> dict[int, int]:
-        """Where each living id stands."""
-        living = np.flatnonzero(self.ids >= 0)
-        return dict(zip(self.ids[living].tolist(), living.tolist(), strict=True))
-
     @property
     def tokens(self) -> int:
         return len(self.coded.owners) + len(self.young.rows)
@@ -132,7 +126,10 @@ class ColBERTIndex:
     def vectors(self, id: int) -> np.ndarray:
         """The vectors that the index holds of a document, decoded where they are coded. KeyError: no such document"""
         held = self._held
-        return held.vectors(np.array([held.places[id]])).rows
+        place = np.flatnonzero((held.ids == id) & (held.ids >= 0))
+        if not len(place):
+            raise KeyError(id)
+        return held.vectors(place).rows
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
@@ -152,9 +149,8 @@ class ColBERTIndex:
                     raise ValueError(f"ids: no {len(documents)} numbers are left after id {self._next_id - 1}")
                 ids = np.arange(self._next_id, self._next_id + len(documents))
             held = self._held
-            old = held.ids.copy()
-            old[[held.places[i] for i in ids.tolist() if i in held.places]] = -1
-            held = _Held(np.concatenate((old, ids)), held.coded, _join(held.young, documents))
+            left = np.where(np.isin(held.ids, ids), -1, held.ids)
+            held = _Held(np.concatenate((left, ids)), held.coded, _join(held.young, documents))
             self._held = self._settled(held)
             self._next_id = max(self._next_id, int(ids.max(initial=-1)) + 1)
         return ids
@@ -164,15 +160,14 @@ class ColBERTIndex:
 
         Raises   ValueError: an id that is not in the index; nothing has been removed then
         """
-        ids = as_ids(ids).tolist()
+        ids = as_ids(ids)
         with self._writer:
-            places = self._held.places
-            for position, i in enumerate(ids):
-                if i not in places:
-                    raise ValueError(f"ids: id {i} at position {position} is not in the index")
-            left = self._held.ids.copy()
-            left[[places[i] for i in ids]] = -1
-            self._held = self._settled(replace(self._held, ids=left))
+            held = self._held
+            if not (known := np.isin(ids, held.ids)).all():
+                position = int(known.argmin())
+                raise ValueError(f"ids: id {ids[position]} at position {position} is not in the index")
+            left = np.where(np.isin(held.ids, ids), -1, held.ids)
+            self._held = self._settled(replace(held, ids=left))
 
     def _settled(self, held: _Held) -> _Held:
         """Without removed documents once they are half of all, and the young coded once they are many."""
@@ -186,7 +181,9 @@ class ColBERTIndex:
         """Centroids for the young added to those there are, and the young coded by all of them."""
         coded, rows = held.coded, held.young.rows
         rng = np.random.default_rng([self.seed, len(coded.owners)])
-        count = min(len(rows), max(1, round(CENTROIDS * np.sqrt(held.tokens)) - len(coded.centroids)))
+        wanted = round(CENTROIDS * np.sqrt(held.tokens))
+        share = wanted * len(rows) // (2 * held.tokens)  # where older documents, now perhaps removed, have had them all
+        count = min(len(rows), max(1, share, wanted - len(coded.centroids)))
         fresh = kmeans(rows, count, rng, ITERATIONS, SAMPLE)
         sample = rows[: SAMPLE * count]
         levels = fit_levels(sample - fresh[nearest_centroids(sample, fresh)[0]], self.bits, rng)
@@ -354,12 +351,13 @@ def estimate_fast(products, owners, starts, documents):
 
 
 def _without_removed(held: _Held) -> _Held:
-    """The living documents alone; centroids stay."""
+    """The living documents alone, and the centroids that their tokens have."""
     coded, living = held.coded, np.flatnonzero(held.ids >= 0)
     count = len(coded.starts) - 1
     rows, starts = _rows_of(coded.starts, living[living < count])
     young_rows, young_starts = _rows_of(held.young.starts, living[living >= count] - count)
-    left = replace(coded, starts=starts, owners=coded.owners[rows], codes=coded.codes[rows])
+    used, owners = np.unique(coded.owners[rows], return_inverse=True)
+    left = _Coded(starts, owners.astype(np.int32), coded.codes[rows], coded.centroids[used], coded.levels[used])
     return _Held(held.ids[living], left, TokenVectors(held.young.rows[young_rows], young_starts))
 
 
