@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -226,6 +227,14 @@ def train_translator(
         lambda epoch: batches_by_tokens(lengths, tokens_per_batch, seed, epoch),
         epochs=epochs, learning_rate=learning_rate, warmup=warmup, seed=seed, settings=settings, **vaswani | options,
     )  # fmt: skip
+
+
+def of_stage(options: dict, stage: int) -> dict:
+    """The options of one stage of several: its own folder in `folder`, and `resume` where that has a checkpoint."""
+    if options.get("folder") is None:
+        return options
+    folder = Path(options["folder"]) / f"stage-{stage}"
+    return options | {"folder": folder, "resume": options.get("resume", False) and (folder / CHECKPOINT).exists()}
 
 
 def numbered(rows: Iterable[Sequence[Hashable]]) -> tuple[list, list[list[int]]]:

@@ -17,6 +17,7 @@ from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.retrieval.bm25 import BM25
 from minibert.sentence_network import SentenceEncoderConfig
+from minibert.train import CHECKPOINT
 
 WORDS = "cat dog mat log sun sea car map".split()
 PAIRS = [(f"{a} {b}", f"the {a} is on the {b} here") for a in WORDS for b in WORDS if a < b]
@@ -153,11 +154,27 @@ def test_dragon_learns_in_stages(tokenizer):
     np.testing.assert_array_equal(models[0].parameters.flat, models[1].parameters.flat)
 
 
+def test_stages_resume_in_folders_of_their_own(tokenizer, tmp_path):
+    """Whatever stage was interrupted, all go on to the same weights."""
+    teachers, questions = [rankings(12), rankings(12)[:, ::-1].copy()], [question for question, _ in PAIRS]
+    options = dict(positives=(0, 1), negatives=(6, 12), folder=tmp_path) | OPTIONS
+    flats = []
+    for resume in (False, True, True):
+        model = DualEncoder.from_encoder(sentence_encoder(tokenizer), max_length=16)
+        history = dragon.train_dragon(model, questions, PASSAGES, teachers, resume=resume, **options)
+        assert [record["stage"] for record in history] == [0, 1]
+        flats.append(model.parameters.flat)
+        (tmp_path / "stage-1" / CHECKPOINT).unlink(missing_ok=True)
+    np.testing.assert_array_equal(flats[0], flats[1])
+    np.testing.assert_array_equal(flats[0], flats[2])
+
+
 def test_dragon_refuses_what_cannot_be_right():
     """Ranks that overlap, rankings that are too short, stages without teachers."""
     rng, ranked = np.random.default_rng(0), np.zeros((1, 8), int)
     for teachers, ranks, message in (
         ([ranked], ((0, 5), (4, 8)), "positives before negatives"),
+        ([ranked], ((-1, 2), (4, 8)), "positives before negatives"),
         ([], ((0, 2), (4, 8)), "expected teachers"),
         ([ranked], ((0, 2), (4, 9)), r"shape \(1, 9\), got \(1, 8\) of teacher 0"),
         ([ranked, ranked - 1], ((0, 2), (4, 8)), "got fewer of teacher 1 for question 0"),

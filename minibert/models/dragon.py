@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minibert.models.dual_encoder import DualEncoder
-from minibert.train import train_dual_encoder
+from minibert.train import of_stage, train_dual_encoder
 
 POSITIVES, NEGATIVES = (0, 10), (45, 50)  # ranks of a teacher's, from 0
 
@@ -44,7 +44,7 @@ def augmented(
     Shapes   teachers: rankings (Q, ≥ the last rank) of passage numbers, best first
     Raises   ValueError: no teacher, a ranking that is too short or holds −1, or ranks that overlap or are none
     """
-    if not positives[0] < positives[1] <= negatives[0] < negatives[1] or not teachers:
+    if not 0 <= positives[0] < positives[1] <= negatives[0] < negatives[1] or not teachers:
         raise ValueError(f"expected teachers, and positives before negatives, got {positives} and {negatives}")
     for number, ranking in enumerate(teachers):
         wanted = len(questions), negatives[1]
@@ -75,7 +75,8 @@ def train_dragon(
     """Train both towers in stages; each draws a label for every question anew, from more teachers than the one before.
 
     Returns  the histories of all stages, see `train`; each record also has its stage
-    Units    stages: how many of the teachers each draws from, by default 1, 2, …, all; options: of each stage
+    Units    stages: how many of the teachers each draws from, by default 1, 2, …, all; options: of each stage,
+             which has a folder of its own in `folder`
     Raises   ValueError: a stage without or with too many teachers; the rest as `augmented` and `train_dual_encoder`
     """
     stages = range(1, len(teachers) + 1) if stages is None else stages
@@ -86,6 +87,6 @@ def train_dragon(
     for stage, count in enumerate(stages):
         rng = np.random.default_rng([seed, stage])
         examples = augmented(questions, passages, teachers[:count], rng, positives, negatives)
-        records = train_dual_encoder(model, examples, ids="text", seed=seed + stage, **options)
+        records = train_dual_encoder(model, examples, ids="text", seed=seed + stage, **of_stage(options, stage))
         history += [{"stage": stage, **record} for record in records]
     return history

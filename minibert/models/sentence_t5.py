@@ -24,6 +24,7 @@ from minibert import hf_t5
 from minibert.models.sbert import train_pairs
 from minibert.models.sentence_encoder import SentenceEncoder
 from minibert.sentence_network import Dense, Normalize, SentenceEncoderConfig
+from minibert.train import of_stage
 
 TEMPERATURE = 0.01
 
@@ -47,7 +48,7 @@ def train_two_stages(
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, first on pairs, then on (premise, entailed, contradicting); no pairs: stage 2 alone.
 
-    Returns  the histories of both stages, see `train`; each record also has its stage
+    Returns  the histories of both stages, see `train`; each record also has its stage, each stage a folder in `folder`
     Options, Raises   as `train_pairs`
     """
     history = []
@@ -56,9 +57,8 @@ def train_two_stages(
             recipe = {"epochs": epochs, "learning_rate": learning_rates, "batch_size": batch_sizes}
             recipe = {name: values[stage - 1] for name, values in recipe.items()}
             common = {"temperature": TEMPERATURE, "ids": "text"}
-            history += [
-                {"stage": stage, **record} for record in train_pairs(encoder, examples, **common | recipe | options)
-            ]
+            records = train_pairs(encoder, examples, **common | recipe | of_stage(options, stage))
+            history += [{"stage": stage, **record} for record in records]
     return history
 
 
