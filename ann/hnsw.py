@@ -487,7 +487,7 @@ def contains(R, start, stop, e):
 @kernel
 def extend_candidates(graph, q, W, size, layer, visited):
     """Algorithm 4, lines 3-7: W and the neighbours of W, sorted, in a new array. For extremely clustered data."""
-    room = size * (1 + neighborhood(graph, row_of(W[0]), layer).shape[0])
+    room = size * (1 + (graph.upper if layer else graph.neighbors0).shape[1])
     extended = np.empty(room, np.uint64)
     extended[:size] = W[:size]
     epoch = enter(extended, size, visited)
