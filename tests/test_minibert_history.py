@@ -301,6 +301,17 @@ def test_distillation_teaches_the_teachers_order(tokenizer):
         assert (wrong > right).mean() > 0.9, loss
 
 
+def test_distillation_leaves_out_a_passage_that_stands_twice(tokenizer):
+    """Two questions with one right passage: its other place is no negative; a fitting teacher adds no loss."""
+    encoder, examples = sentence_encoder(tokenizer), [("cat", "dog", "mat"), ("cat", "dog", "mat")]
+    vectors = encoder.encode(["cat", "dog", "mat"], normalize=True)
+    cosines = vectors[:1] @ vectors[1:].T / 0.1
+    options = {"temperature": 0.1, "contrast": 1.0, "epochs": 1} | OPTIONS
+    record = distillation.train_distilled(encoder, examples, cosines[[0, 0]], **options)[0]
+    right, wrong = np.exp(cosines[0])
+    np.testing.assert_allclose(record["loss"], -np.log(right / (right + 2 * wrong)), rtol=1e-3, atol=1e-4)
+
+
 def test_distillation_refuses_what_cannot_be_right(tokenizer):
     """Shapes, losses, numbers."""
     encoder, examples = sentence_encoder(tokenizer), [("q", "a", "b"), ("r", "b", "a")]

@@ -20,6 +20,7 @@ from minibert import losses
 from minibert.models.sbert import train_siamese
 from minibert.models.sentence_encoder import SentenceEncoder
 from minibert.ops import l2_normalize, l2_normalize_backward, similarity, similarity_backward
+from minibert.train import numbered
 
 DISTILLATIONS = {
     "kl": (losses.kl_distillation, losses.kl_distillation_backward),
@@ -42,7 +43,8 @@ def train_distilled(
         loss = distillation(cosines of own passages / temperature, teacher) + contrast · in-batch cross entropy
 
     Shapes   teacher (examples, passages of each): the right one's score first
-    Units    loss: one of DISTILLATIONS; temperature > 0: of the cosines; contrast ≥ 0: how much the labels count
+    Units    loss: one of DISTILLATIONS; temperature > 0: of the cosines; contrast ≥ 0: how much the labels count,
+             to which a passage that stands twice in a batch is no negative of its own
     Options, Returns, Raises   as train_siamese; ValueError: another loss, scores that are not finite, or of other shape
     """
     if loss not in DISTILLATIONS:
@@ -51,6 +53,7 @@ def train_distilled(
         raise ValueError(f"expected a temperature above 0 and contrast of 0 or more, got {temperature} and {contrast}")
     teacher = finite_scores(teacher, (len(examples), len(examples[0]) - 1 if examples else 0))
     distil, distil_backward = DISTILLATIONS[loss]
+    _, numbers = numbered(example[1:] for example in examples)
 
     def forward(rows, questions, *passages):
         units, norm_caches = zip(*map(l2_normalize, (questions, np.concatenate(passages))), strict=True)
@@ -59,7 +62,8 @@ def train_distilled(
         value, distil_cache = distil(own(scores).copy(), teacher[rows])
         labels_cache = None
         if contrast:
-            more, labels_cache = losses.diagonal_cross_entropy(scores)
+            ids = np.array([numbers[row] for row in rows]).T.ravel()
+            more, labels_cache = losses.diagonal_cross_entropy(scores, ids)
             value = value + contrast * more
         return value, (norm_caches, scores_cache, scores, distil_cache, labels_cache)
 

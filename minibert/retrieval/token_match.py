@@ -28,8 +28,9 @@ class TokenMatch:
         self.model = model
         batch = model.tokenize(passages, "silent")
         own = np.repeat(np.arange(len(passages)), batch.lengths)
-        held = np.unique(np.stack([own, batch.ids]), axis=1)[1]
-        documents = np.bincount(held, minlength=model.config.vocab_size)
+        vocab_size = model.config.vocab_size
+        held = np.unique(own * vocab_size + batch.ids) % vocab_size
+        documents = np.bincount(held, minlength=vocab_size)
         self.idf = np.log1p((len(passages) - documents + 0.5) / (documents + 0.5)).astype(np.float32)
         self.idf[model.tokenizer.encode("").ids] = 0
 
