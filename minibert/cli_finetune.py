@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,15 +169,13 @@ def _task(name: str, pairs: bool) -> _Task:
 
 def _read_scored(path) -> list[tuple[str, str, float]]:
     """Labelled pairs whose labels are numbers, 0 … 1."""
+    from minibert.data import finite_number
     from minibert.formats import read_labelled_pairs
 
     rows = []
     for number, (first, second, label) in enumerate(read_labelled_pairs(path), 1):
-        try:
-            score = float(label)
-        except ValueError:
-            score = math.nan
-        if not 0 <= score <= 1:
+        score = finite_number(label)
+        if score is None or not 0 <= score <= 1:
             raise ValueError(f"{path}, pair {number}: expected a label in 0 … 1, got {label!r}")
         rows.append((first, second, score))
     return rows

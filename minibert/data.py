@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,15 @@ def parse_json(line: str):
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"expected JSON, got {line[:40]!r}: {error}") from error
+
+
+def finite_number(text: str) -> float | None:
+    """The number that a text says; None where it says none, NaN or infinity."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def batches(count: int, batch_size: int, seed: int, epoch: int, smallest: int = 2) -> Iterator[np.ndarray]:

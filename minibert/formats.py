@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.data import parse_json, read_text
+from minibert.data import finite_number, parse_json, read_text
 
 FIRST = "sentence1", "premise", "sentence_a", "text1", "#1 string", "question1", "question", "query", "qtext", "anchor"
 SECOND = (
@@ -81,11 +80,8 @@ def read_sts(path) -> list[tuple[str, str, float]]:
     rows = []
     columns = {"first text": FIRST, "second text": SECOND, "score": SCORE}
     for where, (first, second, score) in _table(path, columns, _sts_benchmark):
-        try:
-            value = float(score)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        value = finite_number(score)
+        if value is None:
             raise ValueError(f"{where}: expected a score, got {score!r}")
         rows.append((first, second, value))
     return rows

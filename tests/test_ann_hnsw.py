@@ -84,7 +84,7 @@ def test_hnsw_graph_equals_paper(rows, chosen, metric, seed):
 
 @given(integer_rows, options, st.integers(2, 20), st.integers(0, 99))
 def test_hnsw_batches_equal_their_definition(rows, chosen, size, seed):
-    """Rows that are inserted together: the graph of INSERT's three parts in plain Python, copies among them too."""
+    """Rows that are inserted together: the graph of INSERT's four parts in plain Python, copies among them too."""
     index = ann.HNSW(len(rows[0]), "l2", seed=seed, **chosen)
     index._places = lambda most: np.arange(index._count, index._count + min(most, size if index._count else 1))
     index.add(rows)

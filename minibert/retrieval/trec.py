@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ann.files import atomic_write
+from minibert.data import finite_number
 from minibert.retrieval.measures import Run, ranking
 
 
@@ -84,11 +84,8 @@ def read_run(path) -> dict[str, dict[str, float]]:
     """
     run: dict[str, dict[str, float]] = {}
     for at, (query, _, document, _, score, _) in _rows(path, (6,)):
-        try:
-            value = float(score)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        value = finite_number(score)
+        if value is None:
             raise CollectionError(f"{at}: expected a finite score, got {score!r:.40}")
         if document in run.setdefault(query, {}):
             raise CollectionError(f"{at}: document {document!r} stands there twice for query {query!r}")
