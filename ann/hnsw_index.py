@@ -9,7 +9,8 @@ from tqdm import tqdm
 from .consolidate import bypass, drop_removed, settle_copies
 from .exact import exact_search
 from .graph import ENTRY, GONE, UPPER, VACANT, Graph, aligned_empty, grow, list_width
-from .hnsw import Parameters, choose_neighbors, commit, find_neighbors, link_back, search_batch
+from .hnsw import Parameters, choose_neighbors, commit, find_neighbors, link_back
+from .hnsw_search import search_batch
 from .index import CHUNK, Index, number
 from .inputs import MAX_EF, positive_int
 from .quantize import BITS, Quantizer, refined, walk_metric, width

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import ann
 from ann.distance import distance
-from ann.hnsw import search_layer, search_layer_allowed, search_layer_many
 from ann.hnsw_index import draw_levels
+from ann.hnsw_search import search_layer, search_layer_allowed, search_layer_many
 from ann.keys import distance_of, key, row_of
 from ann.visited import VisitedPool, next_epoch
 from helpers import interpreted
