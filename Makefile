@@ -5,15 +5,16 @@ PYTHON ?= python3
 PEERS ?= $(CURDIR)/.venv-peers/bin/python
 DATA := $(abspath $(wildcard ../shared/data))
 MINIBERT_DATA ?= $(DATA)
-NAME ?= $(filter-out harness texts tokenizer_limits vectors,$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
+NAME ?=
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
+BENCHMARKS := MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks
 # As many processes as there are cores; a file's tests stay together.
 PYTEST := $(PY) -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-browser peers test-peers bench lint
+.PHONY: help demo test test-long test-browser peers test-peers bench bench-quick lint
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +38,12 @@ peers: .venv-peers/done.stamp ## Install the libraries to compare with into .ven
 test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compare with the libraries
 	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PYTEST) -m peers
 
-bench: .venv/run.stamp .venv-peers/done.stamp ## Measure against the libraries: make bench NAME="ann tokenizers"
-	for name in $(NAME); do OPENBLAS_NUM_THREADS=1 MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m benchmarks $$name || exit; done
+bench: .venv/plot.stamp .venv-peers/done.stamp ## Measure against the libraries, 20 minutes, and render docs/benchmarks.md: make bench NAME="ann"
+	$(BENCHMARKS) suite $(NAME)
+	$(BENCHMARKS) report
+
+bench-quick: .venv/run.stamp .venv-peers/done.stamp ## The same at small sizes, 4 minutes; tables are printed, no page is written
+	$(BENCHMARKS) suite --quick $(NAME)
 
 lint: .venv/lint.stamp ## Check style and format with ruff
 	$(PY) -m ruff check .
@@ -56,6 +61,10 @@ lint: .venv/lint.stamp ## Check style and format with ruff
 .venv/test.stamp: .venv/made.stamp setup.cfg pyproject.toml
 	$(PIP) install -e ".[test]"
 	@touch $@ .venv/run.stamp
+
+.venv/plot.stamp: .venv/run.stamp
+	$(PIP) install -e ".[plot]"
+	@touch $@
 
 .venv/browser.stamp: .venv/test.stamp
 	$(PIP) install -e ".[browser]"

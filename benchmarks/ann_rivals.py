@@ -4,17 +4,17 @@ python -m benchmarks ann_rivals [--data mixture text sift mnist] [--rows 100000]
 """
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 import ann
 from benchmarks import vectors as data
-from benchmarks.ann import speed_at, tie_aware_recall
-from benchmarks.harness import compare, machine, table
+from benchmarks.ann import at_level, tie_aware_recall
+from benchmarks.harness import Chart, Result, Row, compare, require_close
 from benchmarks.peers import Peer
 
-LEVELS = (0.80, 0.90, 0.95)
+LEVELS, K = (0.80, 0.90, 0.95), 10
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ def pairs(rows, dim):
     scanning = {"factory": f"IVF{lists},PQ{dim // 2}x4fs,RFlat", "refine": 4}
     trees, ef = (1000, 2000, 4000, 8000, 16000), (10, 20, 40, 80, 160)
     return [
-        Pair("Exact", {}, "FAISS flat", "faiss", {"factory": "Flat"}, (1,)),
-        Pair("IVF", {"lists": lists}, "FAISS IVF", "faiss", probing),
-        Pair("IVFPQ", {"lists": lists, "refine": 4}, "FAISS IVF-PQ fast scan", "faiss", scanning),
-        Pair("RPForest", {"trees": 16}, "Annoy", "annoy", {"trees": 16}, trees),
-        Pair("NSW", {}, "NMSLIB sw-graph", "nmslib", {"neighbors": 15, "ef_construction": 100}, ef),
+        Pair("Exact", {}, "faiss-cpu: Flat", "faiss", {"factory": "Flat"}, (1,)),
+        Pair("IVF", {"lists": lists}, "faiss-cpu: IVF", "faiss", probing),
+        Pair("IVFPQ", {"lists": lists, "refine": 4}, "faiss-cpu: IVF-PQ fast scan", "faiss", scanning),
+        Pair("RPForest", {"trees": 16}, "annoy", "annoy", {"trees": 16}, trees),
+        Pair("NSW", {}, "nmslib: sw-graph", "nmslib", {"neighbors": 15, "ef_construction": 100}, ef),
     ]
 
 
@@ -51,25 +51,35 @@ def main(argv):
     parser.add_argument("--only", nargs="+", help="classes of ours")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(argv)
-    print(machine())
-    for name in args.data:
-        vectors, queries = data.load(name, args.rows, args.queries)
-        exact = ann.Exact(vectors.shape[1], "l2")
-        exact.add(vectors)
-        truth = exact.search(queries, 10)[1]
-        print(f"\n# {name}: {len(vectors):,} x {vectors.shape[1]}, l2, k 10\n")
-        with Peer("ann_rivals") as peer:
-            peer.call("keep", name="rows", vectors=vectors)
-            peer.call("keep", name="queries", vectors=queries)
-            for pair in pairs(*vectors.shape):
-                if not args.only or pair.ours in args.only:
-                    measure(pair, getattr(ann, pair.ours), vectors, queries, truth, peer, args.rounds)
-    return 0
+    return [measure(name, *data.load(name, args.rows, args.queries), args) for name in args.data]
 
 
-def measure(pair, make, vectors, queries, truth, peer, rounds):
-    """Build both, measure both at every setting, print the curves and the speeds at equal recall."""
-    built, rows, curves = [], [], ([], [], [], [])
+def measure(name, vectors, queries, args):
+    """All pairs on one data set."""
+    exact = ann.Exact(vectors.shape[1], "l2")
+    exact.add(vectors)
+    truth, rows, lines = exact.search(queries, K)[1], [], {}
+    data_set = f"{name}, {len(vectors):,} × {vectors.shape[1]}"
+    with Peer("ann_rivals") as peer:
+        peer.call("keep", name="rows", vectors=vectors)
+        peer.call("keep", name="queries", vectors=queries)
+        for pair in pairs(*vectors.shape):
+            if not args.only or pair.ours in args.only:
+                found, curves = measure_pair(pair, vectors, queries, truth, peer, args.rounds)
+                rows += [replace(row, data=data_set, against=pair.theirs) for row in found]
+                lines |= curves
+    return Result(
+        f"ann_rivals: {data_set}",
+        f"The other indexes, squared l2, k {K}, {len(queries):,} queries; speeds at a recall are interpolated.",
+        "Exact search's distances equal FAISS's to 1e-5; the others are compared where they find as much.",
+        rows,
+        [Chart("recall and speed", "recall@10", "queries/s, one thread", lines)],
+    )
+
+
+def measure_pair(pair, vectors, queries, truth, peer, rounds):
+    """Build both, measure both at every setting: rows, and the curve of each."""
+    make, built = getattr(ann, pair.ours), []
     warm = make(vectors.shape[1], "l2", **{**pair.options, **({"lists": 4} if "lists" in pair.options else {})})
     warm.add(vectors[:600])
     warm.search(queries[:20])
@@ -79,24 +89,22 @@ def measure(pair, make, vectors, queries, truth, peer, rounds):
         built[0].add(vectors)
 
     theirs = {"name": pair.ours, "vectors": "rows", "library": pair.library, **pair.their_options}
-    building = compare(build, peer.timed("build", **theirs), rounds=1, warmup=0)
+    rows = [Row.timed(f"{pair.ours}: build", "s", compare(build, peer.timed("build", **theirs), rounds=1, warmup=0))]
+    recalls, speeds = ([], []), ([], [])
     for effort in pair.efforts:
-        own, ask = {warm.knob: effort}, {"name": pair.ours, "queries": "queries", "k": 10, "effort": effort}
-        found = built[0].search(queries, 10, **own)[1], peer.call("search", **ask)
-        time = compare(
-            lambda own=own: built[0].search(queries, 10, **own) and None, peer.timed("search", **ask), rounds
-        )
-        recalls, speeds = (
-            [tie_aware_recall(d, truth) for d in found],
-            [len(queries) / t for t in (time.ours, time.theirs)],
-        )
-        rows.append([effort, *(f"{recall:.4f}" for recall in recalls), *speeds])
-        for curve, value in zip(curves, (*recalls, *speeds), strict=True):
-            curve.append(value)
-    print(f"## ann.{pair.ours} and {pair.theirs}\n")
-    print(f"build: ours {building.ours:.1f} s, theirs {building.theirs:.1f} s, ratio {building.ratio:.2f}\n")
-    print(table([warm.knob, "recall ours", "recall theirs", "queries/s ours", "queries/s theirs"], rows) + "\n")
-    if len(rows) > 1:
-        at = [(level, *(speed_at(level, curves[i], curves[i + 2]) for i in (0, 1))) for level in LEVELS]
-        equal = [[f"{level:.2f}", ours, theirs, ours / theirs] for level, ours, theirs in at]
-        print(table(["recall@10", "queries/s ours", "queries/s theirs", "ratio"], equal) + "\n", flush=True)
+        own, ask = {warm.knob: effort}, {"name": pair.ours, "queries": "queries", "k": K, "effort": effort}
+        found = built[0].search(queries, K, **own)[1], peer.call("search", **ask)
+        if pair.ours == "Exact":
+            require_close("exact distances", *found, atol=1e-5 * truth.max())
+        time = compare(lambda own=own: built[0].search(queries, K, **own) is None, peer.timed("search", **ask), rounds)
+        for side, taken in enumerate((time.ours_rounds, time.theirs_rounds)):
+            recalls[side].append(tie_aware_recall(found[side], truth))
+            speeds[side].append([len(queries) / s for s in taken])
+    if len(pair.efforts) == 1:
+        return [*rows, Row(f"{pair.ours}: search", "queries/s", speeds[0][0], speeds[1][0])], {}
+    for level in LEVELS:
+        at = [at_level(level, *side) for side in zip(recalls, speeds, strict=True)]
+        if np.isfinite(at).all():
+            rows.append(Row(f"{pair.ours}: search at recall {level:.2f}", "queries/s", *at))
+    names = f"ours, {pair.ours}", pair.theirs
+    return rows, {n: (r, [float(np.median(s)) for s in v]) for n, r, v in zip(names, recalls, speeds, strict=True)}

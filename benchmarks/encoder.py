@@ -1,4 +1,4 @@
-"""SentenceEncoder.encode against sentence-transformers and ONNX Runtime, float32: equal outputs, alternating medians.
+"""SentenceEncoder.encode against sentence-transformers and ONNX Runtime, float32: equal outputs, alternating rounds.
 
 python -m benchmarks encoder: texts of 16 tokens, docstrings as they are (at most 256 tokens), texts of 256; with
 all-MiniLM-L6-v2's weights and with a BERT-base of random ones; tokenization included on all sides. The ceiling is what
@@ -6,6 +6,7 @@ this machine's sgemm reaches on the encoder's own largest product, measured in t
 """
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import compare, machine, table
+from benchmarks.harness import Result, Row, compare, require_close
 from benchmarks.peers import Peer
 from minibert import SentenceEncoder, SentenceEncoderConfig, runtime
 from minibert.encoder import BERT_BASE
@@ -81,6 +82,11 @@ def ceiling(config, threads):
     return 2 * len(x) * w.size / min(seconds)
 
 
+def product_seconds(config, lengths, threads):
+    """What the products of all layers would take by themselves."""
+    return flops(config, lengths) / ceiling(config, threads)
+
+
 def our_peak_mb(folder, texts, threads):
     """The most memory that a process of its own holds to load the folder and encode the texts."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
@@ -91,12 +97,11 @@ def our_peak_mb(folder, texts, threads):
 
 
 def measure(name, folder, peers, args, tokens):
-    """Rows of the table for one model."""
+    """Rows of one model: speed against each library and against sgemm alone, then peak memory."""
     model = SentenceEncoder.load(folder)
     kinds = make_texts(model.tokenizer, tokens)
     peers["sentence-transformers"].call("load", path=folder)
-    peers["ONNX Runtime"].call("load", path=folder, threads=args.threads)
-    rows = []
+    peers["onnxruntime"].call("load", path=folder, threads=args.threads)
     for kind in args.kinds:
         texts = kinds[kind]
         lengths = model.tokenize(texts, "silent")[0].lengths
@@ -104,19 +109,20 @@ def measure(name, folder, peers, args, tokens):
         def ours(texts=texts):
             return model.encode(texts, on_truncate="silent", threads=args.threads)
 
-        vectors, ratios, seconds, share = ours(), [], [], []
-        for peer in peers.values():
+        vectors, count = ours(), int(lengths.sum())
+        names = {"data": f"{kind} texts, {lengths.mean():.0f} tokens", "threads": args.threads}
+        for library, peer in peers.items():
             peer.call("keep", name=kind, texts=texts)
-            np.testing.assert_allclose(vectors, peer.call("encode_kept", path=folder, name=kind), atol=1e-5)
-            limit = ceiling(model.config, args.threads)
+            require_close(f"{name}, {kind}", vectors, peer.call("encode_kept", path=folder, name=kind), atol=1e-5)
             result = compare(lambda: ours() is None, peer.timed("encode_kept", path=folder, name=kind), args.rounds)
-            ratios.append(result.ratio)
-            seconds.append(result.ours)
-            share.append(flops(model.config, lengths) / result.ours / limit)
-        rate = int(lengths.sum()) / min(seconds)
-        rows.append([name, f"{kind} ({lengths.mean():.0f})", rate, *ratios, f"{100 * max(share):.0f} %", limit / 1e9])
-    memory = [our_peak_mb(folder, texts, args.threads), *(peer.call("peak_mb") for peer in peers.values())]
-    return rows, [name, *memory]
+            yield Row.timed(name, "tokens/s", result, count, against=library, **names)
+        alone = functools.partial(product_seconds, model.config, lengths, args.threads)
+        result = compare(lambda: ours() is None, alone, args.rounds)
+        yield Row.timed(f"{name}, of the ceiling", "tokens/s", result, count, against="sgemm alone", **names)
+    memory = our_peak_mb(folder, texts, args.threads)
+    for library, peer in peers.items():
+        names = {"data": f"{kind} texts", "threads": args.threads, "against": library}
+        yield Row(f"{name}, peak memory", "MB", [memory], [peer.call("peak_mb")], **names)
 
 
 def main(argv):
@@ -132,24 +138,25 @@ def main(argv):
     _, blas_threads = runtime.openblas() or (None, args.threads)
     if blas_threads != args.threads:
         parser.error(f"NumPy's BLAS has {blas_threads} threads: start with OPENBLAS_NUM_THREADS={args.threads}")
-    print(f"{machine()}, threads: {args.threads}\n")
-    speed, memory = [], []
+    rows = []
     with tempfile.TemporaryDirectory() as home:
         for name in args.models:
             # fresh processes for each model, so that the peaks of memory are its own
             with Peer("st_encoder", args.threads) as st, Peer("onnx_encoder", args.threads) as onnx:
-                peers, folder = {"sentence-transformers": st, "ONNX Runtime": onnx}, Path(home) / name
+                peers, folder = {"sentence-transformers": st, "onnxruntime": onnx}, Path(home) / name
                 minilm = SentenceEncoder.load(st.call("minilm_folder"))
                 if name == "MiniLM-L6":
                     minilm.save(folder)
                 else:
                     bert_base(minilm.tokenizer, folder)
-                tokens = args.tokens if name == "MiniLM-L6" else args.tokens // 8
-                rows, peaks = measure(name, str(folder), peers, args, tokens)
-                speed += rows
-                memory.append(peaks)
-                versions = [f"{library} {peer.call('version')}" for library, peer in peers.items()]
-    header = ["model", "texts (mean tokens)", "tokens/s", *(f"× {v}" for v in versions), "of sgemm", "sgemm GFLOP/s"]
-    print(table(header, speed))
-    print()
-    print(table(["model", "peak MB", *(f"{v}, MB" for v in versions)], memory))
+                rows += measure(name, str(folder), peers, args, args.tokens // (1 if name == "MiniLM-L6" else 8))
+    return [
+        Result(
+            f"encoder: {args.threads} thread{'s' * (args.threads > 1)}",
+            "Texts to vectors in float32, tokenization included: all-MiniLM-L6-v2, and a BERT-base of random weights; "
+            f"{args.tokens:,} tokens of each kind of text, an eighth of that for BERT-base. The ceiling is its "
+            "products alone, at the rate at which sgemm does the widest of them.",
+            "All vectors agree to 1e-5.",
+            rows,
+        )
+    ]

@@ -27,6 +27,12 @@ def stdlib_docstrings(limit=None):
     return [text for text, end in zip(texts, ends, strict=True) if limit is None or end < limit]
 
 
+def first_megabytes(texts, megabytes=None):
+    """The first texts, up to so many megabytes of UTF-8; all of them without a limit."""
+    ends = itertools.accumulate(len(text.encode()) for text in texts)
+    return [text for text, end in zip(texts, ends, strict=True) if megabytes is None or end <= megabytes * 1e6]
+
+
 def by_script():
     """{name: documents} and the names of the files that are missing."""
     texts, missing = {"en": stdlib_docstrings()}, []

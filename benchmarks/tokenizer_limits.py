@@ -1,9 +1,9 @@
-"""What the tokenizers keep within: time to load, two threads for one, time linear in length."""
+"""What the tokenizers keep within: time to load, time linear in length whatever the text is."""
 
-import statistics
 import subprocess
 import sys
-import time
+
+from benchmarks.harness import Row, in_turn
 
 MEGABYTE = 1_000_000
 LOAD = """
@@ -24,42 +24,34 @@ HARD = {
 }
 
 
-def seconds(run, rounds=3):
-    """Median of a few runs."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def load_seconds(path, rounds=5):
-    """(Numba's own start, opening a file and encoding a first text), in new processes, after the imports.
+    """[Numba's own start, opening a file and encoding a first text]: seconds of each round, in processes of their own.
 
-    Compiled code is on the disk.
+    Imports are not counted; compiled code is on the disk.
     """
     run = [sys.executable, "-c", LOAD, path]
     outputs = [subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(rounds + 1)]
-    return [statistics.median(map(float, column)) for column in zip(*map(str.split, outputs[1:]), strict=True)]
+    return [list(map(float, column)) for column in zip(*map(str.split, outputs[1:]), strict=True)]
 
 
-def limit_rows(models, texts):
-    """Table rows of {name: (tokenizer, its file, a timed load by the library)}."""
+def limit_rows(models, texts, rounds=5):
+    """Rows of {name: (tokenizer, its file, a timed load by the library)}."""
     ordinary = "\n".join(texts).encode()[:MEGABYTE].decode("utf-8", "ignore")
-    many = texts * max(1, 8 * MEGABYTE // sum(map(len, texts)))
     for name, (tokenizer, path, theirs) in models.items():
-        theirs()
-        start, load = load_seconds(path)
-        measured = f"{load:.3f} s, and {start:.3f} s of Numba's; the library {theirs():.3f} s"
-        yield [name, "load, and a first text", measured, "≤ 0.15 s"]
-        for threads in (1, 2):
-            tokenizer.encode_batch(many, threads=threads)
-        one, two = (seconds(lambda n=n, t=tokenizer: t.encode_batch(many, threads=n).ids) for n in (1, 2))
-        yield [name, "two threads over one", f"{one / two:.2f} ×", "≥ 1.8 ×"]
-        tokenizer.encode_batch([ordinary])
-        usual = seconds(lambda t=tokenizer: t.encode_batch([ordinary]).ids)
-        for what, unit in HARD.items():
-            text = unit * (MEGABYTE // len(unit.encode()))
-            hard = seconds(lambda t=tokenizer, text=text: t.encode_batch([text]).ids)
-            yield [name, f"1 MB: {what}", f"{hard / usual:.2f} × ordinary text", "≤ 3 ×"]
+        start, load = load_seconds(path, rounds)
+        yield Row(f"{name}: Numba's own start, once a process", "s", start)
+        yield Row(
+            f"{name}: load, and a first text",
+            "s",
+            load,
+            [theirs() for _ in range(rounds)],
+            against="tokenizers: from_file",
+        )
+        texts = {"ordinary text": ordinary} | {
+            what: unit * (MEGABYTE // len(unit.encode())) for what, unit in HARD.items()
+        }
+        taken = in_turn(
+            {what: lambda t=tokenizer, text=text: t.encode_batch([text]).ids for what, text in texts.items()}, 3, 1
+        )
+        for what, seconds in taken.items():
+            yield Row(f"{name}: one text of 1 MB", "MB/s", [1 / s for s in seconds], data=what)

@@ -1,4 +1,4 @@
-"""Both encoders against PyTorch: same weights, same batches, outputs compared first, alternating medians.
+"""Both encoders against PyTorch: same weights, same batches, outputs compared first, alternating rounds.
 
 python -m benchmarks training: batches of 32 pairs with the lengths of real docstrings, padded for PyTorch. The dual
 encoder is that of the course, 512 wide, 3 layers, 8 heads, 30,522 tokens: forward alone, and a whole step (forward,
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.harness import compare, machine, table
+from benchmarks.harness import Result, Row, compare, require_close
 from benchmarks.peers import Peer
 from minibert import SentenceEncoder, runtime
 from minibert.checkpoint import from_torch_encoder
@@ -78,9 +78,9 @@ def sentence_encoder(questions, answers, padded, options):
             return loss
 
         for _ in range(2):  # the second loss tells whether the first step was the same
-            np.testing.assert_allclose(step(), peer.call("train_pairs", **padded), rtol=1e-4)
+            require_close("MiniLM: loss", step(), peer.call("train_pairs", **padded), rtol=1e-4)
         result = compare(lambda: step() is None, peer.timed("train_pairs", **padded), options.rounds)
-    return ["MiniLM: forward, backward, Adam", 1000 * result.ours, 1000 * result.theirs, result.ratio]
+    return row("MiniLM: forward, backward, Adam", result, options)
 
 
 def sbert_nli(sides, options, seed=0):
@@ -110,9 +110,13 @@ def sbert_nli(sides, options, seed=0):
         )  # fmt: skip
         batch = {"task": "nli", "batches": [([padded_side(side) for side in sides], labels)]}
         for _ in range(2):
-            np.testing.assert_allclose(step(), peer.call("train", **batch), rtol=1e-4)
+            require_close("SBERT NLI: loss", step(), peer.call("train", **batch), rtol=1e-4)
         result = compare(lambda: step() is None, peer.timed("train", **batch), options.rounds)
-    return ["SBERT NLI: forward, backward, AdamW", 1000 * result.ours, 1000 * result.theirs, result.ratio]
+    return row("SBERT NLI: forward, backward, AdamW", result, options)
+
+
+def row(task, result, options):
+    return Row.timed(task, "ms", result, against="torch", threads=options.threads)
 
 
 def padded_side(batch):
@@ -141,9 +145,9 @@ def main(argv):
         model, adam = DualEncoder(None, CONFIG, parameters), Adam(parameters.flat)
         expected = peer.call("loss_and_gradients", **padded)
         loss, _ = model.loss_and_gradients(questions, answers)
-        np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+        require_close("dual encoder: loss", loss, expected["loss"], rtol=1e-5)
         vectors, _ = tower(parameters.sub(QUERY), CONFIG, questions)
-        np.testing.assert_allclose(vectors, expected["queries"], atol=1e-5 * np.abs(vectors).max())
+        require_close("dual encoder: vectors", vectors, expected["queries"], atol=1e-5 * np.abs(vectors).max())
 
         def forward():
             tower(parameters.sub(QUERY), CONFIG, questions)
@@ -159,11 +163,17 @@ def main(argv):
             ("dual encoder: forward, backward, Adam", step, "train", {"batches": [padded]}),
         ):
             result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
-            rows.append([name, 1000 * result.ours, 1000 * result.theirs, result.ratio])
+            rows.append(row(name, result, options))
     rows.append(sentence_encoder(questions, answers, padded, options))
     rows.append(sbert_nli((questions, answers), options))
     tokens = questions.starts[-1] + answers.starts[-1]
     with_padding = padded["answer_ids"].size + padded["question_ids"].size
-    print(f"{PAIRS} pairs, {tokens} tokens, {with_padding} with padding; {options.threads} thread(s); {machine()}\n")
-    print(table(["task", "ours ms", "PyTorch ms", "ratio"], rows))
-    return 0
+    return [
+        Result(
+            f"training: {options.threads} thread{'s' * (options.threads > 1)}",
+            f"Steps on {PAIRS} pairs of {tokens:,} tokens, {with_padding:,} with the padding that PyTorch gets; the "
+            "dual encoder is 512 wide and has 3 layers.",
+            "Vectors agree to 1e-5, the losses of two steps to 1e-4: the second tells whether the first was the same.",
+            rows,
+        )
+    ]

@@ -1,11 +1,11 @@
-"""The measuring tools: the peer's protocol (served here by the tests' own interpreter), timing, tables."""
+"""The measuring tools: the peer's protocol (served here by the tests' own interpreter), timing, rows, tables."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from benchmarks.harness import compare, table
+from benchmarks.harness import Row, compare, in_turn, require_at_least, require_close, require_equal, table
 from benchmarks.peers import Peer, PeerError
 
 PEER = """
@@ -86,7 +86,61 @@ def test_compare_alternates_and_takes_measured_seconds():
 
     result = compare(ours, theirs, rounds=2, warmup=0)
     assert order == ["ours", "theirs", "theirs", "ours"]
-    assert (result.ours, result.theirs, result.ratio, result.ours_spread) == (2.0, 6.0, 3.0, 0.0)
+    assert (result.ours, result.theirs, result.ratio) == (2.0, 6.0, 3.0)
+
+
+def test_compare_pairs_rounds():
+    """The ratio is the median of the rounds' own: a round in which the machine was slow for both says the same."""
+    ours, theirs = iter([9.0, 1.0, 10.0, 2.0]), iter([9.0, 2.0, 20.0, 8.0])
+    result = compare(lambda: next(ours), lambda: next(theirs), rounds=3, warmup=1)
+    assert result.ours_rounds == [1.0, 10.0, 2.0] and result.ratio == 2.0
+
+
+def test_in_turn_reverses_every_second_round():
+    """Whoever was first is last in the next round; the warm-up is not in the result."""
+    order = []
+
+    def call(name):
+        return lambda: order.append(name) or float(len(order))
+
+    taken = in_turn({name: call(name) for name in "abc"}, rounds=2, warmup=1)
+    assert "".join(order) == "cba" + "abc" + "cba"
+    assert taken == {"a": [4.0, 9.0], "b": [5.0, 8.0], "c": [6.0, 7.0]}
+
+
+def test_row_ratio_is_above_one_where_ours_is_better():
+    """A higher rate and a shorter time or less memory are better; the rounds stay pairs."""
+    result = compare(lambda: 2.0, lambda: 6.0, rounds=2)
+    assert Row.timed("encode", "MB/s", result, 12.0).ours == [6.0, 6.0]
+    assert Row.timed("encode", "MB/s", result, 12.0).ratios == [3.0, 3.0]
+    assert Row.timed("step", "ms", result).theirs == [6000.0, 6000.0]
+    assert Row("build", "s", [2.0, 1.0], [2.0, 3.0]).ratios == [1.0, 3.0]
+    assert Row("memory", "MB", [10.0], [5.0]).ratios == [0.5]
+    assert Row("start", "s", [1.0]).ratios == []
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda: require_equal("ids", [1, 2], [1, 3]),
+        lambda: require_equal("ids", [1, 2], [1, 2, 3]),
+        lambda: require_close("vectors", [1.0], [1.1], atol=0.05),
+        lambda: require_close("vectors", [1.0, 2.0], [1.0], atol=1),
+        lambda: require_close("loss", [float("nan")], [1.0], rtol=1),
+        lambda: require_at_least("recall", 0.9, 0.95, room=0.01),
+    ],
+)
+def test_differing_outputs_end_the_benchmark(check):
+    """The process ends with a message, which is exit code 1."""
+    with pytest.raises(SystemExit, match="nothing to time"):
+        check()
+
+
+def test_agreeing_outputs_pass():
+    """Equal arrays, arrays as close as asked, a recall within its room."""
+    require_equal("ids", np.array([1, 2], np.int32), [1, 2])
+    require_close("vectors", np.float32([1.0]), [1.04], atol=0.05)
+    require_at_least("recall", 0.945, 0.95, room=0.01)
 
 
 def test_table_is_markdown():

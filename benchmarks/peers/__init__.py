@@ -106,3 +106,11 @@ def _environment(threads):
     env.update({name: str(threads) for name in THREAD_VARIABLES})
     env.update(TOKENIZERS_PARALLELISM="true" if threads > 1 else "false", HF_HUB_OFFLINE="1", PYTHONUTF8="1")
     return env
+
+
+def versions():
+    """{name: version} of the libraries that requirements.txt names, as installed."""
+    lines = (HERE / "requirements.txt").read_text("utf-8").splitlines()
+    names = [line.split("==")[0] for line in lines if "==" in line and not line.startswith("#")]
+    with Peer("installed") as peer:
+        return peer.call("versions", names=names)

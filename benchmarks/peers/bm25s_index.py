@@ -34,9 +34,9 @@ def scores(name, queries):
     return np.stack([_kept[name].get_scores(query) for query in queries])
 
 
-def search(name, queries, k):
+def search(name, queries, k, threads=1):
     """The first k of the kept queries, texts: (rows (Q, k), scores (Q, k)), tokenizing included."""
     tokens = bm25s.tokenize(
         _kept[queries], token_pattern=r"(?u)\b\w+\b", stopwords=None, show_progress=False, return_ids=False
     )
-    return _kept[name].retrieve(tokens, k=k, show_progress=False)
+    return _kept[name].retrieve(tokens, k=k, show_progress=False, n_threads=threads if threads > 1 else 0)

@@ -1,0 +1,75 @@
+"""What `make bench` and `make bench-quick` run: each benchmark at a size that fits, in a process of its own.
+
+python -m benchmarks suite [--quick] [NAME …]: all, or those named. Results go to benchmarks/results, those of --quick
+to build/bench-quick. One that fails, as its outputs differ say, does not keep the others from running; the exit code
+is 1 then.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+from benchmarks.harness import ROOT
+from benchmarks.report import RESULTS
+
+QUICK_RESULTS = ROOT / "build" / "bench-quick"
+
+
+class Run(NamedTuple):
+    """Arguments of one benchmark; quick: those of the short form, None where it has no part in it."""
+
+    name: str
+    full: str
+    quick: str | None
+
+
+RUNS = [
+    Run("tokenizers", "--only en,de,ja,zh,mixed --megabytes 1 --rounds 5", "--only en --megabytes 0.5 --rounds 3"),
+    Run("sentencepiece", "--rounds 5", "--megabytes 0.5 --rounds 3"),
+    Run("tokenizer_training", "--megabytes 5 --rounds 3", "--megabytes 1 --rounds 1"),
+    Run("encoder", "--tokens 4000", "--tokens 1500 --models MiniLM-L6 --kinds mixed --rounds 3"),
+    Run("encoder", "--tokens 4000 --threads 2", None),
+    Run("training", "--rounds 5", "--rounds 3"),
+    Run("training", "--rounds 5 --threads 2", None),
+    Run("translation", "--small --rounds 3", None),
+    Run("ann", "--scale 30000 --data mixture", "--scale 5000 --data mixture --queries 500"),
+    Run("ann_rivals", "--rows 20000 --rounds 3", None),
+    Run("bm25", "--rounds 5", "--rounds 3 --limit 5000 --questions 300"),
+    Run("retrieval", "--chunks 3000 --sample 300 --queries 200", "--chunks 500 --sample 100 --queries 50"),
+    Run("growth", "", "--largest 10000"),
+    Run("first_call", "", None),
+]
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks suite", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks; by default all")
+    parser.add_argument("--quick", action="store_true", help="small sizes, under four minutes")
+    args = parser.parse_args(argv)
+    chosen = [(run.name, run.quick if args.quick else run.full) for run in RUNS]
+    chosen = [(name, options) for name, options in chosen if options is not None and name in (args.names or [name])]
+    if unknown := set(args.names) - {name for name, _ in chosen}:
+        parser.error(
+            f"no part of this: {', '.join(sorted(unknown))}; there are {', '.join(dict.fromkeys(r[0] for r in RUNS))}"
+        )
+    folder, start, failed = QUICK_RESULTS if args.quick else RESULTS, time.perf_counter(), []
+    for name, options in chosen:
+        began = time.perf_counter()
+        if run(name, shlex.split(options), folder):
+            failed.append(f"{name} {options}".strip())
+        print(f"… {name} {options}: {time.perf_counter() - began:.0f} s\n", flush=True)
+    print(f"{len(chosen)} benchmarks, {(time.perf_counter() - start) / 60:.1f} minutes; JSON in {folder}")
+    if failed:
+        print("failed: " + "; ".join(failed), file=sys.stderr)
+    return int(bool(failed))
+
+
+def run(name, options, folder):
+    """The exit code of a benchmark; NumPy's BLAS gets the threads that the benchmark is to use."""
+    threads = options[options.index("--threads") + 1] if "--threads" in options else "1"
+    command = [sys.executable, "-m", "benchmarks", "--save", str(folder), name, *options]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | {"OPENBLAS_NUM_THREADS": threads}).returncode
