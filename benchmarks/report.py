@@ -212,7 +212,7 @@ def draw(found):
     for chart in (Chart(**chart) for chart in found["charts"]):
         figures[f"bench-{slug(found['name'])}-{slug(chart.title)}.svg"] = pictures.line_chart(chart)
     for unit in BARS:
-        rows = [row for row in rows_of(found) if row.unit == unit]
+        rows = [row for row in rows_of(found) if row.unit == unit and row.theirs]
         if rows:
             bars = [(label(row), *map(middle, (row.ours, row.theirs))) for row in rows]
             figures[f"bench-{slug(found['name'])}-{slug(unit)}.svg"] = pictures.bar_chart(found["name"], unit, bars)
