@@ -13,8 +13,11 @@ BENCHMARKS := MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m be
 # As many processes as there are cores; a file's tests stay together.
 PYTEST := $(PY) -m pytest -q -n auto --dist loadfile
 
+# What `make test-oldest` runs.
+OLDEST := $(wildcard tests/test_tokenizers_*.py tests/test_ann_*.py) tests/test_minibert_ops.py
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-browser peers test-peers bench bench-quick lint
+.PHONY: help demo test test-long test-browser test-oldest peers test-peers bench bench-quick lint types
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +36,9 @@ test-long: .venv/test.stamp ## Run the reliability tests at full size: some minu
 test-browser: .venv/browser.stamp ## Run the tests of the search page in headless Chromium (Debian: apt-get install chromium chromium-driver)
 	$(PY) -m pytest -q -m browser
 
+test-oldest: .venv-oldest/done.stamp ## Run the quick tests with the oldest supported versions of all libraries
+	HYPOTHESIS_PROFILE=quick .venv-oldest/bin/python -m pytest -q -n auto --dist loadfile $(OLDEST)
+
 peers: .venv-peers/done.stamp ## Install the libraries to compare with into .venv-peers
 
 test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compare with the libraries
@@ -48,6 +54,9 @@ bench-quick: .venv/run.stamp .venv-peers/done.stamp ## The same at small sizes, 
 lint: .venv/lint.stamp ## Check style and format with ruff
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: .venv/lint.stamp ## Check the type hints with mypy
+	$(PY) -m mypy
 
 .venv/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "minibert needs Python 3.10 or newer, got " + sys.version.split()[0])'
@@ -72,6 +81,13 @@ lint: .venv/lint.stamp ## Check style and format with ruff
 
 .venv/lint.stamp: .venv/made.stamp setup.cfg
 	$(PIP) install -e ".[lint]"
+	@touch $@
+
+# "numpy>=2.0" in setup.cfg becomes "numpy==2.0.*".
+.venv-oldest/done.stamp: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	sed -n 's/^    \([a-z-]*\)>=\(.*\)$$/\1==\2.*/p' setup.cfg > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip --disable-pip-version-check --quiet install --constraint .venv-oldest/oldest.txt -e ".[test]"
 	@touch $@
 
 .venv-peers/done.stamp: benchmarks/peers/requirements.txt

@@ -1,5 +1,9 @@
 """Is an index sound? Its structure, and the reachability of its rows."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ._jit import kernel
@@ -8,7 +12,7 @@ from .graph import ENTRY, GONE, neighborhood
 UNIT = 1e-3  # by so much the length of a row under cosine may differ from 1: libraries round theirs differently
 
 
-def check(index):
+def check(index: Any) -> list[str]:
     """Everything found wrong with an index, one sentence each: structure, then reachability."""
     findings = structure(index)
     if not findings and hasattr(index, "_graph") and index._count:
@@ -19,7 +23,7 @@ def check(index):
     return findings
 
 
-def structure(index):
+def structure(index: Any) -> list[str]:
     """What is wrong with rows and links, without a walk; everything a search relies on."""
     count = index._count
     ids, vectors = index._ids[:count], index._vectors[:count]

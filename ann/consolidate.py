@@ -115,10 +115,10 @@ def drop_removed(graph, parameters, live):
     root = np.int64(-1)
     for row in range(count):
         if graph.parent[row] == row:
-            root = row
+            root = np.int64(row)
     for row in range(count):
         if root < 0 and is_orphan(graph, row):
-            root = row
+            root = np.int64(row)
             graph.parent[row] = row
     for row in range(count):
         if is_orphan(graph, row):

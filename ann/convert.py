@@ -18,6 +18,7 @@ used; what does not fit raises CorruptIndexError.
 """
 
 import struct
+from os import PathLike
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from .hnsw_index import HNSW, MAX_LEVEL
 from .inputs import MAX_ID, as_vectors, metric_code
 
 
-def from_hnswlib(path, metric):
+def from_hnswlib(path: str | PathLike[str], metric: str) -> HNSW:
     """The graph that hnswlib's save_index wrote.
 
     metric   of the space it was made with: "l2", "ip" or "cosine"; the file does not say
@@ -43,7 +44,7 @@ def from_hnswlib(path, metric):
         raise CorruptIndexError(f"{path}: {error}") from error
 
 
-def from_faiss(path):
+def from_faiss(path: str | PathLike[str]) -> HNSW:
     """The graph of a FAISS IndexHNSWFlat that write_index wrote, with the ids of an IndexIDMap around it.
 
     Raises   CorruptIndexError: another index, or a damaged file
@@ -272,7 +273,7 @@ def span(neighbors0, most, parent, root):
     for child in range(parent.shape[0]):
         if parent[child] >= 0:
             continue
-        above, last = -1, size - 1
+        above, last = np.int64(-1), size - 1
         for e in neighbors0[child]:
             if above < 0 and e >= 0 and parent[e] >= 0 and degree(neighbors0[e]) < most:
                 above = np.int64(e)

@@ -14,6 +14,8 @@ the subtraction from 1, with u = 2^-24 (Higham 2002, eq. 3.4). The order depends
 the rows: equal rows have equal distances, bit for bit, and exact search and HNSW return the same numbers.
 """
 
+from typing import SupportsIndex
+
 import numpy as np
 from numba.extending import overload
 
@@ -71,7 +73,7 @@ def nibble_distance(metric, a, i, b, j):
     return -nibble_products(a, i, b, j) if metric == IP else nibble_squares(a, i, b, j)
 
 
-def distance(metric, a, i, b, j):
+def distance(metric: int, a: np.ndarray, i: SupportsIndex, b: np.ndarray, j: SupportsIndex) -> np.float32:
     """Distance of row i of a and row j of b.
 
     Shapes   a (·, D), b (·, D) → float32; both float32, int8 (7-bit codes) or uint8 (4-bit codes, two in a byte)

@@ -126,7 +126,16 @@ def sort_heaps(distances, ids, sizes):
             distances[q, size], ids[q, size] = d, label
 
 
-def scan(metric, queries, vectors, row_ids, rows, distances, ids, sizes):
+def scan(
+    metric: int,
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    row_ids: np.ndarray,
+    rows: np.ndarray,
+    distances: np.ndarray,
+    ids: np.ndarray,
+    sizes: np.ndarray,
+) -> None:
     """Merge some rows into the heaps of each query's k best: by products, or row by row for a few queries.
 
     Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both, ascending; heaps: scan_products
@@ -136,16 +145,24 @@ def scan(metric, queries, vectors, row_ids, rows, distances, ids, sizes):
         return
     room = np.empty(len(queries) * BLOCK, np.float32)
     for first in range(0, len(rows), BLOCK):
-        chosen = rows[first : first + BLOCK]
-        if chosen[-1] - chosen[0] == len(chosen) - 1:
-            chosen = slice(chosen[0], chosen[-1] + 1)  # neighbours: no copy
+        some = rows[first : first + BLOCK]
+        neighbours = some[-1] - some[0] == len(some) - 1
+        chosen = slice(some[0], some[-1] + 1) if neighbours else some  # of neighbours no copy
         block = vectors[chosen]
         products = room[: len(queries) * len(block)].reshape(-1, len(block))
         np.matmul(queries, block.T, out=products)
         scan_products(metric, queries, block, products, row_ids[chosen], distances, ids, sizes)
 
 
-def exact_search(metric, queries, vectors, row_ids, rows, k, threads=1):
+def exact_search(
+    metric: int,
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    row_ids: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of some rows to each query; inf and -1 where there are fewer.
 
     Shapes   queries (Q, D), vectors (·, D), row_ids (·,), rows (N,) positions in both, ascending

@@ -8,7 +8,14 @@ from .index import Index
 
 
 class Exact(Index):
-    """Exact search by matrix products (exact.py): nothing to build, never wrong, linear in the number of rows."""
+    """Exact search by matrix products (exact.py): nothing to build, never wrong, linear in the number of rows.
+
+    >>> index = Exact(dim=2, metric="l2")
+    >>> index.add([[0, 0], [3, 4], [6, 8]])
+    array([0, 1, 2])
+    >>> index.search([[3, 3]], k=2)
+    (array([[1, 0]]), array([[ 1., 18.]], dtype=float32))
+    """
 
     def _link(self, new_ids, dead):
         """Rows need no links, only ids."""

@@ -13,18 +13,26 @@ Saving writes a new file beside the old one, fsyncs it, and renames it over the 
 it allocates, then the checksums, then the structure (check.py), and raises CorruptIndexError with the file and reason.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from os import PathLike
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from .graph import COUNT, LAST_ID, LINE, LIVE, aligned_empty
 from .inputs import MAX_ID, positive_int
 from .recall import Recall
+
+if TYPE_CHECKING:
+    from .index import Index
 
 CLASSES = ("Exact", "HNSW", "IVF", "IVFPQ", "NSW", "RPForest")
 FORMAT, VERSION = "minibert-ann", "2"
@@ -42,7 +50,7 @@ class CorruptIndexError(ValueError):
 
 
 @contextmanager
-def atomic_write(path):
+def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` at the end of the block, whole and on disk, or not at all."""
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
@@ -65,9 +73,11 @@ def atomic_write(path):
             os.close(descriptor)
 
 
-def write_tables(path, tables, metadata):
+def write_tables(path: str | PathLike[str], tables: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write arrays and strings as a checksummed safetensors file."""
-    header, parts, end = {"__metadata__": dict(metadata)}, [], 0
+    header: dict[str, dict] = {"__metadata__": dict(metadata)}
+    parts: list[memoryview] = []
+    end = 0
     for name, table in tables.items():
         if end % LINE:
             padding = np.zeros(-end % LINE, np.uint8)
@@ -104,7 +114,7 @@ def _canonical(header):
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_tables(path, mmap=False):
+def read_tables(path: str | PathLike[str], mmap: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and strings of a file that `write_tables` wrote; every byte is checked.
 
     With mmap, large tables are mapped, privately: changes to the index stay in memory and never reach the file.
@@ -113,7 +123,7 @@ def read_tables(path, mmap=False):
         size = os.fstat(file.fileno()).st_size
         try:
             header, start = _read_header(file, size)
-            mapped = np.memmap(file, np.uint8, mode="c").view(np.ndarray) if mmap else None
+            mapped = np.memmap(file, np.uint8, mode="c").view(np.ndarray) if mmap else np.empty(0, np.uint8)
             tables = {}
             for name, entry in header.items():
                 begin, end = (start + offset for offset in entry["data_offsets"])
@@ -122,8 +132,8 @@ def read_tables(path, mmap=False):
                 else:
                     data = aligned_empty((end - begin,), np.uint8)
                     file.seek(begin)
-                    _require(file.readinto(data) == end - begin, f"{name}: the file ends early")
-                _require(f"{zlib.crc32(data):08x}" == header.crc32[name], f"{name}: the checksum does not match")
+                    _require(file.readinto(data.data) == end - begin, f"{name}: the file ends early")
+                _require(f"{zlib.crc32(data.data):08x}" == header.crc32[name], f"{name}: the checksum does not match")
                 tables[name] = data.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptIndexError(f"{path}: {error}") from error
@@ -132,6 +142,9 @@ def read_tables(path, mmap=False):
 
 class _Header(dict):
     """Table name → entry, with the metadata and the tables' checksums apart."""
+
+    crc32: dict[str, str]
+    metadata: dict[str, str]
 
 
 def _read_header(file, size):
@@ -175,7 +188,7 @@ def _require(condition, message):
 # ---- indexes ---------------------------------------------------------------------------------------------------------
 
 
-def save(index, path):
+def save(index: Index, path: str | PathLike[str]) -> None:
     """Write an index; its own part are `_facts` (small numbers) and `_tables` (arrays)."""
     user = dict(index.metadata)
     if not _strings(user):
@@ -200,7 +213,7 @@ def _strings(metadata):
     return isinstance(metadata, dict) and all(isinstance(text, str) for pair in metadata.items() for text in pair)
 
 
-def load(path, mmap=False):
+def load(path: str | PathLike[str], mmap: bool = False) -> Index:
     """Read an index of any class.
 
     mmap    map the vectors and links into memory instead of reading them; they are still read once, for the checksums
@@ -215,7 +228,7 @@ def load(path, mmap=False):
         raise CorruptIndexError(f"{path}: {error}") from error
 
 
-def assemble(tables, facts):
+def assemble(tables: dict[str, np.ndarray], facts: dict[str, str]) -> Index:
     """An index of tables and facts, its structure checked.
 
     Raises   ValueError, KeyError, TypeError, OverflowError; RecursionError: JSON nested too deep

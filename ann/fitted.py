@@ -29,6 +29,7 @@ class Fitted(Index):
     """
 
     fit_from = 256
+    seed: int
     _held, _fitted = number(HELD), number(FITTED)
 
     def _clear(self):
@@ -44,6 +45,18 @@ class Fitted(Index):
 
     def _link(self, new_ids, dead):
         assign_ids(self._ids, self._live, self._state, new_ids, dead)
+
+    def _fit(self):
+        """Make the structure of all rows."""
+        raise NotImplementedError
+
+    def _extend(self):
+        """Take into the structure the rows that it does not hold yet; kernels count them as they do."""
+        raise NotImplementedError
+
+    def _scan(self, queries, effort, allowed, heaps):
+        """Merge what the structure finds into the heaps of exact.py."""
+        raise NotImplementedError
 
     def _rebuild(self, rows):
         """Keep these rows alone, and fit the structure to them."""

@@ -15,6 +15,7 @@ state       (6,)     int64: every number that must agree with the arrays, by the
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ._jit import inlined, kernel
 
@@ -70,13 +71,13 @@ def assign_ids(ids, live, state, new_ids, dead):
     state[LIVE] += new_ids.shape[0] - dead.shape[0]
 
 
-def list_width(m):
+def list_width(m: int) -> int:
     """Places in a list of at most m links: whole cache lines."""
     per_line = LINE // 4
     return -(-m // per_line) * per_line
 
 
-def aligned_empty(shape, dtype):
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """An uninitialised array that starts on a cache line."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -85,7 +86,7 @@ def aligned_empty(shape, dtype):
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def grow(array, needed, fill=None):
+def grow(array: np.ndarray, needed: int, fill: int | None = None) -> np.ndarray:
     """The array with room for at least `needed` rows; at least doubled, so that n appends copy O(n) rows in all."""
     if needed <= len(array):
         return array

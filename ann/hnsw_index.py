@@ -2,6 +2,7 @@
 
 from copy import copy
 from functools import partial
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -34,15 +35,15 @@ class HNSW(Index):
 
     def __init__(
         self,
-        dim,
-        metric="cosine",
-        M=16,
-        ef_construction=200,
-        seed=0,
-        quantize=None,
-        heuristic=True,
-        extend_candidates=False,
-        keep_pruned=True,
+        dim: int,
+        metric: str = "cosine",
+        M: int = 16,
+        ef_construction: int = 200,
+        seed: int = 0,
+        quantize: str | None = None,
+        heuristic: bool = True,
+        extend_candidates: bool = False,
+        keep_pruned: bool = True,
     ):
         M, ef_construction = positive_int(M, "M", 2), positive_int(ef_construction, "ef_construction", most=MAX_EF)
         flags = bool(heuristic), bool(extend_candidates), bool(keep_pruned)
@@ -54,12 +55,12 @@ class HNSW(Index):
         super().__init__(dim, metric)
 
     @property
-    def M(self):
+    def M(self) -> int:
         """Links a new row gets on each layer."""
         return self._parameters.M
 
     @property
-    def ef_construction(self):
+    def ef_construction(self) -> int:
         """Candidates kept while inserting."""
         return self._parameters.ef_construction
 
@@ -242,7 +243,7 @@ class HNSW(Index):
 
         run_threads(answer, range(0, len(queries), size), threads)
 
-    def scans(self, k, allowed=None):
+    def scans(self, k: int, allowed: int | None = None) -> bool:
         """Whether a search for k among so many allowed rows, by default all, compares with each and so is exact."""
         filtered = allowed is not None or self._has_removed()
         return filtered and self._better_exact(len(self) if allowed is None else allowed, max(self.effort, k))
@@ -266,7 +267,7 @@ class HNSW(Index):
     def _from_facts(cls, facts):
         names = ("M", "ef_construction", "seed", "heuristic", "extend_candidates", "keep_pruned")
         quantize = {bits: name for name, bits in BITS.items()}[int(facts.get("bits", 0))]
-        options = {name: int(facts[name]) for name in names}
+        options: dict[str, Any] = {name: int(facts[name]) for name in names}
         index = cls(int(facts["dim"]), facts["metric"], quantize=quantize, **options)
         index._state[ENTRY], index._fitted = int(facts["entry_point"]), int(facts.get("fitted", 0))
         return index
@@ -301,7 +302,7 @@ class HNSW(Index):
         self._state[VACANT] = (self._parent == GONE).sum()
 
 
-def copies_in_batch(vectors, rows, originals):
+def copies_in_batch(vectors: np.ndarray, rows: np.ndarray, originals: np.ndarray) -> None:
     """Rows equal to an earlier one of their batch: their original is that row, or its original."""
     _, first, which = np.unique(vectors.view(f"V{vectors.strides[0]}")[:, 0], return_index=True, return_inverse=True)
     again = np.flatnonzero((first[which] != np.arange(len(rows))) & (originals < 0))
@@ -309,7 +310,7 @@ def copies_in_batch(vectors, rows, originals):
     originals[again] = np.where(originals[of] >= 0, originals[of], rows[of])
 
 
-def draw_levels(seed, start, stop, M):
+def draw_levels(seed: int, start: int, stop: int, M: int) -> np.ndarray:
     """Levels of rows start … stop - 1: floor(-ln(u) m_L), m_L = 1 / ln(M), u uniform in (0, 1].
 
     Row r takes the r-th draw of the generator, so that adding in any batches gives the same levels.

@@ -9,20 +9,28 @@ Interrupts   Whatever is written beyond the last counted row is not there yet. O
              `_rows` only saves time: it is taken away before such a call, put back after it, and built anew if lost.
 """
 
+from __future__ import annotations
+
 from copy import copy
 from functools import partial
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .distance import METRICS, normalize_rows
 from .graph import COUNT, LAST_ID, LIVE, aligned_empty, assign_ids, grow
-from .inputs import MAX_ID, as_allowed, as_ids, as_vectors, metric_code, positive_int
+from .inputs import MAX_ID, Allow, as_allowed, as_ids, as_vectors, metric_code, positive_int
 from .threads import SharedLock
+
+if TYPE_CHECKING:
+    from .recall import Recall
 
 CHUNK = 1024  # rows between two moments at which Ctrl-C can take effect
 
 
-def number(place):
+def number(place: int) -> property:
     """A read-only attribute: one number of the index's state."""
     return property(lambda index: int(index._state[place]))
 
@@ -37,12 +45,14 @@ class Index:
     """
 
     knob, effort = "ef", 64
-    certificate = None  # what recall or tune measured last
+    _rows: dict[int, int] | None  # id → row, where it is known
+    certificate: Recall | None = None  # what recall or tune measured last
 
-    def __init__(self, dim, metric="cosine"):
+    def __init__(self, dim: int, metric: str = "cosine"):
         self.dim = positive_int(dim, "dim")
         self._metric = metric_code(metric)
-        self.metadata, self._lock = {}, SharedLock()
+        self.metadata: dict[str, str] = {}
+        self._lock = SharedLock()
         self._clear()
 
     _count, _live_count = number(COUNT), number(LIVE)
@@ -52,20 +62,20 @@ class Index:
         return int(self._state[LAST_ID]) + 1
 
     @property
-    def metric(self):
+    def metric(self) -> str:
         """ "l2", "ip" or "cosine"."""
         return METRICS[self._metric]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._live_count
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         known = f", recall@{self.certificate.k} {self.certificate!r}" if self.certificate is not None else ""
         size = f"{len(self)} vectors, dim {self.dim}, {self.metric}"
         return f"<ann.{type(self).__name__} of {size}, {self.knob} {self.effort}{known}>"
 
     @property
-    def ids(self):
+    def ids(self) -> np.ndarray:
         """Ids of the live rows, in the order of their places."""
         return self._lock.shared(self._live_ids)
 
@@ -74,24 +84,22 @@ class Index:
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
-    def add(self, vectors, ids=None, **options):
+    def add(self, vectors: ArrayLike, ids: ArrayLike | None = None, **options: Any) -> np.ndarray:
         """Add rows and return their ids; an id that is in the index already is replaced.
 
         options  of HNSW: threads=1, and progress=False
         Shapes   vectors (n, D); ids (n,) integers ≥ 0, by default the numbers after the largest id ever used
         Raises   ValueError: see inputs.py; an id twice in one call. Nothing has been added then.
         """
-        vectors = as_vectors(vectors, self.dim, self.metric, "vectors")
-        if ids is not None:
-            ids = as_ids(ids)
-            if len(ids) != len(vectors):
-                raise ValueError(f"ids: expected one for each of {len(vectors)} vectors, got {len(ids)}")
-        self._normalize(vectors)
+        rows = as_vectors(vectors, self.dim, self.metric, "vectors")
+        names = None if ids is None else as_ids(ids)
+        if names is not None and len(names) != len(rows):
+            raise ValueError(f"ids: expected one for each of {len(rows)} vectors, got {len(names)}")
+        self._normalize(rows)
         with self._lock.writer:
-            if ids is None:
-                ids = self._unused_ids(len(vectors))
-            self._append(vectors, ids, **options)
-        return ids
+            names = self._unused_ids(len(rows)) if names is None else names
+            self._append(rows, names, **options)
+        return names
 
     def _unused_ids(self, size):
         """So many numbers after the largest id ever used."""
@@ -114,6 +122,10 @@ class Index:
             self._take_over(rows, new_ids, partial(self._lock.exclusively, self._link, new_ids))
         self._removed()
 
+    def _link(self, new_ids, dead):
+        """Link and name the rows behind the last one: one call of a kernel. Rows `dead` die."""
+        raise NotImplementedError
+
     def _take_over(self, rows, new_ids, link):
         """Let `link` link and name the rows; rows that had these ids die."""
         names = self._row_of() if new_ids.min() < self._next_id else {}
@@ -124,19 +136,19 @@ class Index:
             names.update(zip(new_ids.tolist(), rows.tolist(), strict=True))
             self._rows = names
 
-    def remove(self, ids):
+    def remove(self, ids: ArrayLike) -> None:
         """Remove rows by id.
 
         Raises   ValueError: an id that is not in the index; nothing has been removed then
         """
-        ids = as_ids(ids).tolist()
+        gone = as_ids(ids).tolist()
         with self._lock.writer:
             rows = self._row_of()
-            for position, i in enumerate(ids):
+            for position, i in enumerate(gone):
                 if i not in rows:
                     raise ValueError(f"ids: id {i} at position {position} is not in the index")
             self._rows = None
-            dead = np.array([rows.pop(i) for i in ids], np.int64)
+            dead = np.array([rows.pop(i) for i in gone], np.int64)
             names = self._ids, self._live, self._state, np.empty(0, np.int64)
             self._lock.exclusively(assign_ids, *names, dead)
             self._rows = rows
@@ -147,7 +159,7 @@ class Index:
         if self._live_count == 0 and self._count:
             self.compact()
 
-    def compact(self):
+    def compact(self) -> None:
         """Build the index anew from its live rows, in their order: as a new index that was given only these."""
         with self._lock.writer:
             self._rebuild(np.flatnonzero(self._live[: self._count]))
@@ -179,7 +191,9 @@ class Index:
 
     # ---- search ------------------------------------------------------------------------------------------------------
 
-    def search(self, queries, k=10, ef=None, allow=None, threads=1):
+    def search(
+        self, queries: ArrayLike, k: int = 10, ef: int | None = None, allow: Allow | None = None, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest live rows of each query: ids and distances, nearest first, equal distances by smaller id.
 
         ef      how many candidates an approximate search keeps (at least k): more is slower and finds more
@@ -197,10 +211,12 @@ class Index:
         k, threads = positive_int(k, "k"), positive_int(threads, "threads")
         ids = np.full((len(queries), k), -1, np.int64)
         distances = np.full((len(queries), k), np.inf, np.float32)
-        if callable(allow):  # before the lock: it may do anything
-            allow = np.array([i for i in self.ids.tolist() if allow(i)], np.int64)
-        self._lock.shared(self._look, queries, ids, distances, effort, allow, threads)
+        self._lock.shared(self._look, queries, ids, distances, effort, self._asked(allow), threads)
         return ids, distances
+
+    def _asked(self, allow):
+        """What is allowed; a function of an id is asked, before any lock: it may do anything."""
+        return np.array([i for i in self.ids.tolist() if allow(i)], np.int64) if callable(allow) else allow
 
     def _look(self, queries, ids, distances, effort, allow, threads):
         """Write the answers into ids and distances."""
@@ -208,6 +224,10 @@ class Index:
         if len(self) and len(queries):
             self._normalize(queries)
             self._search(queries, ids, distances, effort, allowed, threads)
+
+    def _search(self, queries, ids, distances, effort, allowed, threads):
+        """Write the answers to checked, normalized queries into ids and distances."""
+        raise NotImplementedError
 
     def _allowed(self, allow):
         """The mask of rows that may be found; None where that is all of them."""
@@ -221,7 +241,15 @@ class Index:
 
     # ---- certificate -------------------------------------------------------------------------------------------------
 
-    def recall(self, queries=None, k=10, ef=None, allow=None, threads=1, sample=1000):
+    def recall(
+        self,
+        queries: ArrayLike | None = None,
+        k: int = 10,
+        ef: int | None = None,
+        allow: Allow | None = None,
+        threads: int = 1,
+        sample: int = 1000,
+    ) -> Recall:
         """Share of the true k nearest rows that `search` finds: a number with .low and .high, 95 % sure (recall.py).
 
         queries   by default `sample` of the index's own rows, each looking for its neighbours other than itself
@@ -232,12 +260,20 @@ class Index:
         """recall, under any name of the setting; the result is kept as `certificate`."""
         from .recall import Question
 
-        effort = positive_int(self.effort if effort is None else effort, self.knob)
+        effort, allow = positive_int(self.effort if effort is None else effort, self.knob), self._asked(allow)
         with self._lock.writer:  # the truth and the searches are of the same rows
             self.certificate = Question(self, queries, k, allow, threads, sample).recall(effort)
             return self.certificate
 
-    def tune(self, target_recall, k=10, queries=None, allow=None, threads=1, sample=1000):
+    def tune(
+        self,
+        target_recall: float,
+        k: int = 10,
+        queries: ArrayLike | None = None,
+        allow: Allow | None = None,
+        threads: int = 1,
+        sample: int = 1000,
+    ) -> Recall:
         """Set `effort` to the least at which recall@k is, 95 % sure, at least the target; returns that recall.
 
         Searches that name no setting use it from then on, and the file keeps it with the certificate.
@@ -246,8 +282,9 @@ class Index:
         """
         from .recall import Question, tune
 
+        allowed = self._asked(allow)
         with self._lock.writer:
-            question = Question(self, queries, k, allow, threads, sample)
+            question = Question(self, queries, k, allowed, threads, sample)
             least = min(1 if self.knob == "nprobe" else question.k, self._most_effort)
             self.certificate = tune(question, target_recall, least, self._most_effort)
             self.effort = self.certificate.effort
@@ -260,7 +297,7 @@ class Index:
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
-    def check(self):
+    def check(self) -> list[str]:
         """Everything found wrong with the index, one sentence each; an empty list for a sound one."""
         from .check import check
 
@@ -271,7 +308,7 @@ class Index:
         """What is wrong with the part of the structure that only this class has."""
         return []
 
-    def repair(self):
+    def repair(self) -> list[str]:
         """Where check() finds something, build the index anew from its sound rows; returns what had been found.
 
         A sound row is finite and live, and the last that has its id.
@@ -284,7 +321,24 @@ class Index:
                 self._rebuild(np.sort(rows[np.unique(self._ids[rows], return_index=True)[1]]))
         return findings
 
-    def save(self, path):
+    def _facts(self):
+        """{name: number} of what a file has to say of this class, beside the tables."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_facts(cls, facts):
+        """The empty index of which a file says this."""
+        raise NotImplementedError
+
+    def _tables(self):
+        """{name: array} of what a file holds beside vectors and ids."""
+        raise NotImplementedError
+
+    def _restore(self, tables):
+        """Take over the tables of a file; ValueError, KeyError: they cannot be this class's."""
+        raise NotImplementedError
+
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the index to a file; a failed save leaves the file that was there. Format: files.py."""
         from .files import save
 

@@ -1,14 +1,21 @@
 """What callers pass in, checked and converted: a clear error, or new arrays that every kernel accepts."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .distance import MAX_NORM, METRICS
 
+Allow: TypeAlias = ArrayLike | Callable[[int], bool]  # rows that a search may find, see Index.search
 MAX_ID = np.iinfo(np.int64).max
 MAX_EF = 1 << 20  # of ef_construction: an add allocates as many places for each row of a batch
 
 
-def positive_int(value, name, least=1, most=None):
+def positive_int(value: Any, name: str, least: int = 1, most: int | None = None) -> int:
     """The value as an int ≥ least, and ≤ most where that is given."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}: expected an integer ≥ {least}, got {value!r}")
@@ -17,14 +24,14 @@ def positive_int(value, name, least=1, most=None):
     return int(value)
 
 
-def metric_code(metric):
+def metric_code(metric: str) -> int:
     """The metric's position in METRICS."""
     if metric not in METRICS:
         raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
     return METRICS.index(metric)
 
 
-def as_vectors(vectors, dim, metric, name):
+def as_vectors(vectors: ArrayLike, dim: int, metric: str, name: str) -> np.ndarray:
     """A new float32 C array (n, dim) of the caller's rows.
 
     Raises   ValueError: not two-dimensional, wrong width, not numbers, NaN or infinity, a row longer than MAX_NORM
@@ -64,7 +71,7 @@ def _refuse(rows, squares, name):
     raise ValueError(f"{name}: row {row} has length {length:.3g}, above {MAX_NORM:.3g}: distances overflow")
 
 
-def as_ids(ids, name="ids"):
+def as_ids(ids: ArrayLike, name: str = "ids") -> np.ndarray:
     """An int64 array (n,) of ids, all different, in 0 … 2^63 - 1."""
     given = np.asarray(ids)
     if given.shape == (0,):
@@ -86,7 +93,7 @@ def as_ids(ids, name="ids"):
     return given
 
 
-def as_allowed(allow, ids):
+def as_allowed(allow: ArrayLike, ids: np.ndarray) -> np.ndarray:
     """Boolean mask over the index's rows. `ids`: the id of every row, -1 for removed ones.
 
     allow: a boolean mask aligned with `index.ids` (the live rows), or an array of ids (unknown ones allow nothing).

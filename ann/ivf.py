@@ -9,16 +9,24 @@ Differs  Cells are probed by squared distance under cosine too (rows and queries
          product with the centroid, which is the mean inner product with the rows of the list.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._jit import kernel
 from .distance import IP, L2, distance
 from .exact import exact_search, offer
 from .fitted import HELD, Fitted
 from .graph import grow
-from .inputs import positive_int
+from .inputs import Allow, positive_int
 from .kmeans import kmeans, nearest_centroids
 from .tables import expect
+
+if TYPE_CHECKING:
+    from .recall import Recall
 
 
 class IVF(Fitted):
@@ -30,16 +38,26 @@ class IVF(Fitted):
 
     knob, effort = "nprobe", 8
 
-    def __init__(self, dim, metric="cosine", lists=None, seed=0):
+    def __init__(self, dim: int, metric: str = "cosine", lists: int | None = None, seed: int = 0):
         self.lists = None if lists is None else positive_int(lists, "lists")
         self.seed = positive_int(seed, "seed", 0)
         super().__init__(dim, metric)
 
-    def search(self, queries, k=10, nprobe=None, allow=None, threads=1):
+    def search(
+        self, queries: ArrayLike, k: int = 10, nprobe: int | None = None, allow: Allow | None = None, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest live rows among those of the `nprobe` nearest cells of each query; else as Index.search."""
         return self._answer(queries, k, nprobe, allow, threads)
 
-    def recall(self, queries=None, k=10, nprobe=None, allow=None, threads=1, sample=1000):
+    def recall(
+        self,
+        queries: ArrayLike | None = None,
+        k: int = 10,
+        nprobe: int | None = None,
+        allow: Allow | None = None,
+        threads: int = 1,
+        sample: int = 1000,
+    ) -> Recall:
         """As Index.recall."""
         return self._certify(queries, k, nprobe, allow, threads, sample)
 

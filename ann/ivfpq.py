@@ -44,7 +44,15 @@ class IVFPQ(IVF):
     refine   candidates, for each result wanted, that are measured exactly
     """
 
-    def __init__(self, dim, metric="cosine", lists=None, M=None, refine=4, seed=0):
+    def __init__(
+        self,
+        dim: int,
+        metric: str = "cosine",
+        lists: int | None = None,
+        M: int | None = None,
+        refine: int = 4,
+        seed: int = 0,
+    ):
         even = 2 * -(-positive_int(dim, "dim") // 4)
         self.M = min(even, 256) if M is None else positive_int(M, "M", 2)
         if self.M % 2 or self.M > min(even, 256):

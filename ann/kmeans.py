@@ -20,7 +20,9 @@ from .exact import exact_search
 SAMPLE, SEEDING = 256, 16  # rows per centroid for Lloyd's steps, and for the seeds
 
 
-def kmeans(rows, k, rng, iterations=10, sample=SAMPLE):
+def kmeans(
+    rows: np.ndarray, k: int, rng: np.random.Generator, iterations: int = 10, sample: int = SAMPLE
+) -> np.ndarray:
     """Centroids of the rows.
 
     Shapes   rows (N, D) float32, N ≥ 1 → (k, D) float32; with N < k some are equal
@@ -39,7 +41,7 @@ def kmeans(rows, k, rng, iterations=10, sample=SAMPLE):
     return centroids
 
 
-def nearest_centroids(rows, centroids):
+def nearest_centroids(rows: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centroid of each row, and the squared distance. Shapes: → (N,) int64, (N,) float32"""
     numbers = np.arange(len(centroids))
     owners, distances = exact_search(L2, rows, centroids, numbers, numbers, 1)

@@ -47,7 +47,7 @@ class NSW(Index):
     Removed rows stay as way-marks, and take memory and time, until `compact`.
     """
 
-    def __init__(self, dim, metric="cosine", neighbors=15, ef_construction=100):
+    def __init__(self, dim: int, metric: str = "cosine", neighbors: int = 15, ef_construction: int = 100):
         self.neighbors = positive_int(neighbors, "neighbors")
         self.ef_construction = max(positive_int(ef_construction, "ef_construction", most=MAX_EF), self.neighbors)
         self._visited = VisitedPool()
@@ -197,7 +197,7 @@ def walk(graph, count, queries, q, distances, found, mask, filtered, visited):
     for entry in range(min(ENTRIES, count)):
         met[entry] = entry * count // min(ENTRIES, count)
         visited[met[entry] + 1] = epoch
-    size, block = min(ENTRIES, count), -1
+    size, block = min(ENTRIES, count), np.int64(-1)
     while True:
         for place in range(size):
             e = met[place]

@@ -28,7 +28,7 @@ from .kmeans import kmeans
 CODEWORDS = 16
 
 
-def cut(vectors, M):
+def cut(vectors: np.ndarray, M: int) -> np.ndarray:
     """Vectors as M subvectors each, the last filled up with zeros. Shapes: (N, D) → (N, M, ceil(D / M)) float32"""
     N, D = vectors.shape
     width = -(-D // M)
@@ -37,13 +37,13 @@ def cut(vectors, M):
     return padded.reshape(N, M, width)
 
 
-def train_codebooks(vectors, M, rng):
+def train_codebooks(vectors: np.ndarray, M: int, rng: np.random.Generator) -> np.ndarray:
     """Codewords for each of M places. Shapes: vectors (N, D) → (M, 16, ceil(D / M)) float32"""
     parts = cut(vectors, M)
     return np.stack([kmeans(np.ascontiguousarray(parts[:, m]), CODEWORDS, rng) for m in range(M)])
 
 
-def encode_plain(vectors, codebooks):
+def encode_plain(vectors: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     """The nearest codeword at each place, ties to the smaller number. Shapes: (N, D) → (N, M) uint8"""
     differences = cut(vectors, len(codebooks))[:, :, None] - codebooks
     return np.einsum("nmct,nmct->nmc", differences, differences).argmin(axis=2).astype(np.uint8)
@@ -64,17 +64,17 @@ def encode(parts, codebooks):
     return codes
 
 
-def decode(codes, codebooks, dim):
+def decode(codes: np.ndarray, codebooks: np.ndarray, dim: int) -> np.ndarray:
     """The vectors that codes stand for. Shapes: (N, M) → (N, D) float32"""
     return codebooks[np.arange(len(codebooks)), codes].reshape(len(codes), -1)[:, :dim]
 
 
-def pack(codes):
+def pack(codes: np.ndarray) -> np.ndarray:
     """Two codes a byte, the first in the low half. Shapes: (N, M) → (N, M / 2) uint8"""
     return codes[:, ::2] | codes[:, 1::2] << 4
 
 
-def unpack(packed):
+def unpack(packed: np.ndarray) -> np.ndarray:
     """Inverse of pack."""
     return np.stack([packed & 15, packed >> 4], axis=2).reshape(len(packed), -1)
 
@@ -104,7 +104,7 @@ def blocks_by_cell(cells, count, packed, bias):
     return starts, rows, codes, biases
 
 
-def tables_plain(queries, codebooks):
+def tables_plain(queries: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
     """Inner products of each query's subvectors with all codewords. Shapes: (Q, D) → (Q, M, 16) float32"""
     return np.einsum("qmt,mct->qmc", cut(queries, len(codebooks)), codebooks)
 

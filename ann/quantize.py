@@ -11,6 +11,8 @@ zero effect to whole cache lines.
 Differs  FAISS's scalar quantizer has a step a coordinate and decodes before it compares; ScaNN and SVS fit a step a row
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from ._jit import kernel
@@ -26,13 +28,13 @@ OUTSIDE = 0.005  # so much larger a share of clipped values, and the codes no lo
 class Quantizer:
     """Offset (D,) and step () of one index's codes."""
 
-    def __init__(self, bits, metric, offset, step):
+    def __init__(self, bits: int, metric: int, offset: np.ndarray, step: float):
         self.offset, self.step, self.bits = offset, np.float32(step), bits
         self.low, self.top, self.shift = _range(bits, metric)
         self.width = width(bits, len(offset))
 
     @classmethod
-    def fit(cls, bits, metric, vectors):
+    def fit(cls, bits: int, metric: int, vectors: np.ndarray) -> Quantizer:
         """The quantizer whose codes span these rows. Shapes: vectors (n, D), n ≥ 1"""
         sample, top = vectors[:: -(-len(vectors) // SAMPLE)], _range(bits, metric)[1]
         low, high = np.quantile(sample, [TAIL[bits], 1 - TAIL[bits]], axis=0, method="nearest")
@@ -42,13 +44,13 @@ class Quantizer:
             offset, step = low, (high - low).max() / top
         return cls(bits, metric, offset, step if step > 0 else 1.0)
 
-    def suits(self, vectors):
+    def suits(self, vectors: np.ndarray) -> bool:
         """Whether hardly more of these rows' values would be clipped than of the rows that the range was taken from."""
         sample = vectors[:: -(-len(vectors) // SAMPLE)]
         low, high = (self.offset + self.step * end for end in (self.low - 0.5, self.top + 0.5))
         return np.mean((sample < low) | (sample > high)) <= OUTSIDE + 2 * TAIL[self.bits]
 
-    def encode(self, vectors):
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
         """Codes of rows: (n, D) float32 → (n, width) int8, or uint8 for 4 bits."""
         codes = np.full((len(vectors), self.width * 8 // self.bits), self.shift, np.int8)
         round_rows(vectors, self.offset, self.step, self.low, self.top, self.shift, codes)
@@ -57,7 +59,7 @@ class Quantizer:
         halves = codes.view(np.uint8).reshape(len(codes), 2, -1)
         return halves[:, 0] | halves[:, 1] << 4
 
-    def encode_queries(self, queries):
+    def encode_queries(self, queries: np.ndarray) -> np.ndarray:
         """The same; under ip a query's length does not matter, so each is stretched to the whole range."""
         if self.low < 0:
             longest = np.abs(queries).max(axis=1, keepdims=True)
@@ -82,17 +84,17 @@ def round_rows(vectors, offset, step, low, top, shift, codes):
             codes[i, t] = np.int8(min(max(code, low), top)) + shift
 
 
-def width(bits, dim):
+def width(bits: int, dim: int) -> int:
     """Bytes of a row of codes: whole cache lines."""
     return -(-dim * bits // 8 // WIDTH) * WIDTH if dim * bits % 8 == 0 else width(bits, dim + 1)
 
 
-def walk_metric(bits, metric):
+def walk_metric(bits: int, metric: int) -> int:
     """The metric that walks use: on codes cosine is l2."""
     return L2 if bits and metric == COSINE else metric
 
 
-def refined(bits, k):
+def refined(bits: int, k: int) -> int:
     """How many of the nearest by code are measured on the vectors: 1.5 k of 7-bit codes, 3 k of 4-bit codes.
 
     At k = 10: 12 to 20 and 30 lose nothing up to a recall of .99 (100k x 128 and x 384).

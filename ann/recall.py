@@ -13,10 +13,18 @@ independent ones whose mean would vary as much as that of the queries does (s² 
 design effect). Where every query found all, the data do not tell m, and it is n.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .exact import exact_search
 from .inputs import as_allowed, as_vectors, positive_int
+
+if TYPE_CHECKING:
+    from .index import Index
 
 Z = 1.96
 
@@ -30,9 +38,16 @@ class Recall(float):
     rows         live rows of the index at the time
     """
 
+    low: float
+    high: float
+    k: int
+    effort: int
+    queries: int
+    rows: int
+
     FACTS = ("low", "high", "k", "effort", "queries", "rows")
 
-    def __new__(cls, value, low, high, k, effort, queries, rows):
+    def __new__(cls, value: float, low: float, high: float, k: int, effort: int, queries: int, rows: int) -> Recall:
         recall = super().__new__(cls, value)
         recall.low, recall.high, recall.k, recall.effort, recall.queries, recall.rows = (
             low,
@@ -48,10 +63,10 @@ class Recall(float):
         """What copy and pickle make it from."""
         return tuple(self.facts().values())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{float(self):.4f} ({self.low:.4f} to {self.high:.4f}: {self.queries} queries, k {self.k})"
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         """Numbers that Recall(**facts) takes."""
         return {"value": float(self), **{name: getattr(self, name) for name in self.FACTS}}
 
@@ -64,11 +79,14 @@ class Question:
     Whoever asks holds the index's `writer` lock from here to the last search: the truth is that of these rows.
     """
 
-    def __init__(self, index, queries, k, allow, threads, sample):
+    def __init__(
+        self, index: Index, queries: ArrayLike | None, k: int, allow: ArrayLike | None, threads: int, sample: int
+    ):
         k, threads = positive_int(k, "k"), positive_int(threads, "threads")
         self.index, self.k, self.threads, self.allow = index, k, threads, allow
         allowed = index._live[: index._count] if allow is None else as_allowed(allow, index._ids[: index._count])
         rows = np.flatnonzero(allowed)
+        self.own: np.ndarray | None  # ids of the queries, where these are rows of the index
         if queries is None:
             live = np.flatnonzero(index._live[: index._count])
             drawn = np.random.default_rng(0).permutation(len(live))[: positive_int(sample, "sample")]
@@ -88,7 +106,7 @@ class Question:
             distances = np.sort(distances, axis=1)
         return distances[:, : self.k]
 
-    def recall(self, effort):
+    def recall(self, effort: int) -> Recall:
         """Recall of searches at this setting; 1 where there is nothing to find."""
         index = self.index
         found = index._answer(self.queries, self.k + (self.own is not None), effort, self.allow, self.threads)
@@ -100,14 +118,19 @@ class Question:
         return Recall(mean, *interval(scores, self.k), self.k, effort, len(scores), len(index))
 
 
-def interval(scores, k):
-    """Wilson's interval for the mean of scores of k trials each; see above. Shapes: (n,) → low, high"""
+def interval(scores: np.ndarray, k: int) -> tuple[float, float]:
+    """Wilson's interval for the mean of scores of k trials each; see above. Shapes: (n,) → low, high
+
+    >>> low, high = interval(np.ones(100), k=10)
+    >>> round(low, 3), high
+    (0.963, 1.0)
+    """
     n = len(scores)
     if n == 0:
         return 0.0, 1.0
     p, variance = float(scores.mean()), float(scores.var(ddof=1)) if n > 1 else 0.0
     if p in (0.0, 1.0) or n == 1:
-        m = n
+        m = float(n)
     else:
         m = n * min(max(p * (1 - p) / variance, 1.0), k) if variance else n * k
     centre, spread = p + Z * Z / (2 * m), Z * np.sqrt(p * (1 - p) / m + Z * Z / (4 * m * m))
@@ -116,7 +139,7 @@ def interval(scores, k):
     return max(0.0, min(low, p)), min(1.0, max(high, p))  # rounding must not put p outside
 
 
-def tune(question, target, least, most):
+def tune(question: Question, target: float, least: int, most: int) -> Recall:
     """The Recall at the smallest setting, to a twentieth, whose lower bound reaches the target.
 
     Doubles the setting until it does, then halves the interval, by ratio.

@@ -16,9 +16,12 @@ Differs  Annoy builds each tree from all rows at once and cannot add to it; here
          Annoy's transform.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._jit import inlined, kernel
 from .distance import distance, inner_product, squared_l2
@@ -26,10 +29,13 @@ from .exact import offer
 from .fitted import HELD, Fitted
 from .graph import grow
 from .heap import pop, push
-from .inputs import positive_int
+from .inputs import Allow, positive_int
 from .simd import prefetch
 from .tables import expect
 from .visited import VisitedPool, next_epoch
+
+if TYPE_CHECKING:
+    from .recall import Recall
 
 LEAF = 64
 STEPS = 4  # of two-means: splits hardly change after
@@ -58,7 +64,7 @@ class RPForest(Fitted):
 
     knob, effort = "search_k", 1000
 
-    def __init__(self, dim, metric="cosine", trees=16, seed=0):
+    def __init__(self, dim: int, metric: str = "cosine", trees: int = 16, seed: int = 0):
         self.trees = positive_int(trees, "trees")
         if self.trees > MOST_TREES:
             raise ValueError(f"trees: expected at most {MOST_TREES}, got {trees}")
@@ -66,11 +72,21 @@ class RPForest(Fitted):
         self._visited = VisitedPool()
         super().__init__(dim, metric)
 
-    def search(self, queries, k=10, search_k=None, allow=None, threads=1):
+    def search(
+        self, queries: ArrayLike, k: int = 10, search_k: int | None = None, allow: Allow | None = None, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest of some `search_k` rows that the trees lead to (at least k); else as Index.search."""
         return self._answer(queries, k, search_k, allow, threads)
 
-    def recall(self, queries=None, k=10, search_k=None, allow=None, threads=1, sample=1000):
+    def recall(
+        self,
+        queries: ArrayLike | None = None,
+        k: int = 10,
+        search_k: int | None = None,
+        allow: Allow | None = None,
+        threads: int = 1,
+        sample: int = 1000,
+    ) -> Recall:
         """As Index.recall."""
         return self._certify(queries, k, search_k, allow, threads, sample)
 
@@ -90,9 +106,12 @@ class RPForest(Fitted):
 
     def _reserve_nodes(self, more):
         """Room for so many splits."""
-        f, nodes, leaves = self._forest, *(self._forest.used + more).tolist()
-        grown = (grow(table, nodes) for table in (f.planes, f.offsets, f.children))
-        self._forest = Trees(f.roots, *grown, grow(f.leaves, leaves, -1), grow(f.sizes, leaves, 0), f.used)
+        f = self._forest
+        nodes, leaves = (f.used + more).tolist()
+        planes, offsets, children = (grow(table, nodes) for table in (f.planes, f.offsets, f.children))
+        self._forest = Trees(
+            f.roots, planes, offsets, children, grow(f.leaves, leaves, -1), grow(f.sizes, leaves, 0), f.used
+        )
 
     def _fit(self):
         rng = np.random.default_rng(self.seed)
@@ -136,7 +155,7 @@ class RPForest(Fitted):
 
     def _restore(self, tables):
         nodes, leaves = len(tables["offsets"]), len(tables["sizes"])
-        shapes = {
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
             "roots": (np.int32, (self.trees,)),
             "planes": (np.float32, (nodes, self.dim)),
             "offsets": (np.float32, (nodes,)),
@@ -144,8 +163,8 @@ class RPForest(Fitted):
             "leaves": (np.int32, (leaves, LEAF)),
             "sizes": (np.int32, (leaves,)),
         }
-        parts = (expect(tables, name, *expected) for name, expected in shapes.items())
-        self._forest = Trees(*parts, np.array([nodes, leaves]))
+        parts = {name: expect(tables, name, *expected) for name, expected in shapes.items()}
+        self._forest = Trees(**parts, used=np.array([nodes, leaves]))
 
     def _findings(self):
         """Every node and leaf hangs in one place, and every tree holds each row once."""
@@ -193,7 +212,7 @@ def insert(forest, tree, vectors, rows, draws):
     """Put rows into a tree, splitting the leaves that are full. draws (n,): where a split by row n starts from."""
     for n in range(rows.shape[0]):
         row = rows[n]
-        parent, side, child = -1, 0, np.int64(forest.roots[tree])
+        parent, side, child = np.int64(-1), 0, np.int64(forest.roots[tree])
         while True:
             while child >= 0:
                 parent, side = child, side_of(forest, child, vectors, row)

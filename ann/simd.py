@@ -11,6 +11,8 @@ the byte sums take 3.2 times as long (128 codes, Zen 5): LLVM then widens to 32 
 are WIDTH bytes times a whole number, filled up with zeros.
 """
 
+from typing import SupportsIndex
+
 import numpy as np
 from llvmlite import ir
 from numba import config, types
@@ -21,28 +23,28 @@ WIDTH = 64  # bytes a step: a cache line, and the widest SIMD register
 PREFETCHED = 8  # cache lines of a row; the hardware follows by itself from there
 
 
-def prefetch(a, i):
+def prefetch(a: np.ndarray, i: SupportsIndex) -> None:
     """Ask for the first cache lines of row i."""
 
 
-def byte_squares(a, i, b, j):
+def byte_squares(a: np.ndarray, i: SupportsIndex, b: np.ndarray, j: SupportsIndex) -> np.float32:
     """Squared Euclidean distance of two rows of int8, in units of the codes."""
     return np.float32(((a[i].astype(np.int64) - b[j]) ** 2).sum())
 
 
-def nibble_squares(a, i, b, j):
+def nibble_squares(a: np.ndarray, i: SupportsIndex, b: np.ndarray, j: SupportsIndex) -> np.float32:
     """Squared Euclidean distance of two rows of 4-bit codes."""
     low = (a[i] & 15).astype(np.int64) - (b[j] & 15)
     high = (a[i] >> 4).astype(np.int64) - (b[j] >> 4)
     return np.float32((low**2 + high**2).sum())
 
 
-def byte_products(a, i, b, j):
+def byte_products(a: np.ndarray, i: SupportsIndex, b: np.ndarray, j: SupportsIndex) -> np.float32:
     """Inner product of two rows of int8."""
     return np.float32((a[i].astype(np.int64) * b[j]).sum())
 
 
-def nibble_products(a, i, b, j):
+def nibble_products(a: np.ndarray, i: SupportsIndex, b: np.ndarray, j: SupportsIndex) -> np.float32:
     """Inner product of two rows of 4-bit codes, each less 8."""
     low = ((a[i] & 15).astype(np.int64) - 8) * ((b[j] & 15).astype(np.int64) - 8)
     high = ((a[i] >> 4).astype(np.int64) - 8) * ((b[j] >> 4).astype(np.int64) - 8)
@@ -75,9 +77,9 @@ def _sum_of_products(builder, x, y):
 
 def _lanes(builder, vector, *places):
     """The lanes range(*places) of a vector."""
-    places = list(range(*places))
+    chosen = list(range(*places))
     return builder.shuffle_vector(
-        vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(ir.VectorType(I32, len(places)), places)
+        vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(ir.VectorType(I32, len(chosen)), chosen)
     )
 
 

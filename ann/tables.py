@@ -1,7 +1,11 @@
 """Tables read from a file, checked against what an index expects."""
 
+import numpy as np
 
-def expect(tables, name, dtype, shape):
+
+def expect(
+    tables: dict[str, np.ndarray], name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
+) -> np.ndarray:
     """The table of that name. In `shape`, None stands for any length.
 
     Raises   ValueError: another dtype or shape (KeyError: no such table)

@@ -4,16 +4,20 @@ The kernels run without the GIL, so plain Python threads are enough. Not Numba's
 the child, and two threads that use it at once abort the process.
 """
 
+from __future__ import annotations
+
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 from weakref import WeakSet
 
 PLACES = 64  # threads that can read at the same time
 
 
-def run_threads(function, parts, threads):
+def run_threads(function: Callable[[Any], object], parts: Sequence[Any], threads: int) -> None:
     """Call the function for every part, on several threads where asked. The first exception is raised."""
     if threads == 1 or len(parts) < 2:
         for part in parts:
@@ -47,9 +51,9 @@ class SharedLock:
     has none of the threads that held a lock, so it starts with new ones.
     """
 
-    everyone = WeakSet()
+    everyone: WeakSet[SharedLock] = WeakSet()
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._renew()
         self.everyone.add(self)
 
@@ -57,14 +61,14 @@ class SharedLock:
         self._gate, self._places = threading.Lock(), [threading.Lock() for _ in range(PLACES)]
         self.writer = threading.RLock()  # for whoever changes in several steps: one at a time
 
-    def shared(self, look, *arguments):
+    def shared(self, look: Callable[..., Any], *arguments: Any) -> Any:
         """Call `look` while nobody changes. A thread shares its place with every 64th; `look` may not look again."""
         with self._gate:
             place = self._places[_THREAD.number % PLACES]
         with place:
             return look(*arguments)
 
-    def exclusively(self, change, *arguments):
+    def exclusively(self, change: Callable[..., Any], *arguments: Any) -> Any:
         """Call `change` while nobody reads."""
         with self._gate:
             return _holding(self._places, PLACES, change, arguments)

@@ -5,6 +5,7 @@ array is cleared once. One byte a row keeps a million rows in the second-level c
 with 16 bits there.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -27,11 +28,12 @@ LANES = 4  # walks a thread takes in turn; a prototype with 1, 2, 4, 8 had 2.3, 
 class VisitedPool:
     """Visited arrays for searches in any number of threads: each borrows one, and they are used again."""
 
-    def __init__(self, *lanes):
-        self._free, self._lanes = [], lanes
+    def __init__(self, *lanes: int):
+        self._free: list[np.ndarray] = []
+        self._lanes = lanes
 
     @contextmanager
-    def borrow(self, rows):
+    def borrow(self, rows: int) -> Iterator[np.ndarray]:
         """An array for `rows` rows, or one for each of some lanes, for the time of the `with` block."""
         try:
             visited = self._free.pop()  # one thread at a time: list.pop is atomic

@@ -23,11 +23,21 @@ so that it can be tested on tables of probabilities. Beam search with `beam=1` i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from minibert._jit import kernel
+
+
+class Speaker(Protocol):
+    """What a search asks of a model; `encoder_decoder.Speaker` is one."""
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """Scores (N, V) of what comes after these tokens (N,), the newest of each beginning."""
+
+    def select(self, sentences: np.ndarray, rows: np.ndarray) -> None:
+        """Go on with these sentences, and these beginnings in place of the present ones."""
 
 
 class Hypothesis(NamedTuple):
@@ -38,14 +48,15 @@ class Hypothesis(NamedTuple):
     score: float
 
 
-def greedy_search(speaker, limits: np.ndarray, bos: int, eos: int, alpha: float = 0.6) -> list[Hypothesis]:
+def greedy_search(speaker: Speaker, limits: np.ndarray, bos: int, eos: int, alpha: float = 0.6) -> list[Hypothesis]:
     """The best token at each step, for each sentence on its own.
 
     Shapes   limits (B,): most tokens of each text, <eos> included → B texts
     """
     count = len(limits)
     alive, tokens = np.arange(count), np.full(count, bos)
-    ids, totals = [[] for _ in range(count)], np.zeros(count)
+    ids: list[list[int]] = [[] for _ in range(count)]
+    totals = np.zeros(count)
     length = 0
     while len(alive):
         length += 1
@@ -64,7 +75,7 @@ def greedy_search(speaker, limits: np.ndarray, bos: int, eos: int, alpha: float 
 
 
 def beam_search(
-    speaker, limits: np.ndarray, bos: int, eos: int, beam: int = 4, alpha: float = 0.6
+    speaker: Speaker, limits: np.ndarray, bos: int, eos: int, beam: int = 4, alpha: float = 0.6
 ) -> list[list[Hypothesis]]:
     """The finished texts of each sentence, best first; ties go to the one finished first.
 
@@ -108,7 +119,7 @@ def length_penalty(length: int, alpha: float) -> float:
     return ((5 + length) / 6) ** alpha
 
 
-def best_continuations(scores: np.ndarray, k: int, must_end: np.ndarray, eos: int):
+def best_continuations(scores: np.ndarray, k: int, must_end: np.ndarray, eos: int) -> tuple[np.ndarray, np.ndarray]:
     """The k most probable next tokens of every beginning, <eos> alone where it must end.
 
     Shapes   scores (N, V), must_end (N,) → log-probabilities (N, ≤ k) float64, best first, and tokens (N, ≤ k)
@@ -128,7 +139,7 @@ def log_sum_exp(scores: np.ndarray) -> np.ndarray:
     return (top[:, 0] + np.log(np.exp(scores - top).sum(axis=1))).astype(np.float64)
 
 
-def top_k(x: np.ndarray, k: int):
+def top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k largest of every row, largest first, ties to the smaller place: (values, places), (N, k)."""
     places = np.argsort(-x, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(x, places, axis=1), places

@@ -1,5 +1,9 @@
 """The encoder layer as a sequence of ops, and its backward pass as the same sequence read upwards."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from minibert.ops import (
@@ -21,6 +25,11 @@ from minibert.ops import (
     rms_norm_backward,
 )
 
+if TYPE_CHECKING:
+    from minibert.encoder import EncoderConfig
+    from minibert.parameters import Parameters
+    from minibert.ragged import Ragged
+
 ACTIVATIONS = {
     "gelu": (gelu, gelu_backward),
     "gelu_tanh": (gelu_tanh, gelu_tanh_backward),
@@ -28,7 +37,15 @@ ACTIVATIONS = {
 }
 
 
-def encoder_layer(x, p, batch, config, rng=None, rows=slice(None), bias=None):
+def encoder_layer(
+    x: np.ndarray,
+    p: Parameters,
+    batch: Ragged,
+    config: EncoderConfig,
+    rng: np.random.Generator | None = None,
+    rows: slice | np.ndarray = slice(None),
+    bias: np.ndarray | None = None,
+) -> tuple[np.ndarray, Any]:
     """One layer: self-attention, then a feed-forward network, each with a residual and a norm.
 
         post-norm   h = Norm(x + Attention(x))      y = Norm(h + FFN(h))         Vaswani 2017 section 3.1, BERT
@@ -44,7 +61,9 @@ def encoder_layer(x, p, batch, config, rng=None, rows=slice(None), bias=None):
     return y, (c_attention, c_ffn)
 
 
-def encoder_layer_backward(dy, cache, config, d, dbias=None):
+def encoder_layer_backward(
+    dy: np.ndarray, cache: Any, config: EncoderConfig, d: Parameters, dbias: np.ndarray | None = None
+) -> np.ndarray:
     """Gradient of encoder_layer: dx; the parameters' gradients are added to `d`, that of the bias to `dbias`."""
     c_attention, c_ffn = cache
     dh = _sublayer_backward((_feed_forward_backward, ()), dy, c_ffn, "output.LayerNorm", config, d)
@@ -116,7 +135,7 @@ def _feed_forward(x, p, config):
 
 def _feed_forward_backward(dy, cache, config, d):
     c_inner, c_active, gate, c_y = cache
-    dx = 0
+    dx: Any = 0
     # forward: y = linear(act(inner)), or gated linear(act(inner) · value)
     dactive = dense_backward(dy, c_y, d, "output.dense")
     if config.gated:
@@ -127,14 +146,16 @@ def _feed_forward_backward(dy, cache, config, d):
     return dense_backward(dinner, c_inner, d, "intermediate.dense") + dx
 
 
-def attention_weights(cache) -> np.ndarray:
+def attention_weights(cache: Any) -> np.ndarray:
     """Where the heads looked, from the cache of an encoder_layer over one sequence: (H, T, T)."""
     (_, (_, (_, _, blocks), *_), *_), _ = cache
     (_, attended), *_ = blocks
     return attended.weights[0]
 
 
-def encoder_layer_shapes(width: int, ffn: int, inner: int = 0, norm="layer", biases=True, gated=False):
+def encoder_layer_shapes(
+    width: int, ffn: int, inner: int = 0, norm: str = "layer", biases: bool = True, gated: bool = False
+) -> dict[str, tuple[int, ...]]:
     """{name: shape} of one layer; query, key and value first, so that they are one (3 · inner, D) matrix.
 
     Units    inner: width of all heads together, 0 for the layer's own width
@@ -159,18 +180,18 @@ def linear_shapes(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, 
 
 def norm_shapes(name: str, width: int, norm: str = "layer") -> dict[str, tuple[int, ...]]:
     """Shapes of one norm's parameters; the root mean square's has no bias."""
-    shapes = {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-    return shapes if norm == "layer" else {f"{name}.weight": (width,)}
+    names = ("weight", "bias") if norm == "layer" else ("weight",)
+    return {f"{name}.{part}": (width,) for part in names}
 
 
-def normalize(x, p, name, config):
+def normalize(x: np.ndarray, p: Parameters, name: str, config: EncoderConfig) -> tuple[np.ndarray, Any]:
     """The configured norm, with the parameters of that name."""
     if config.norm == "rms":
         return rms_norm(x, p[f"{name}.weight"], config.eps)
     return layer_norm(x, p[f"{name}.weight"], p[f"{name}.bias"], config.eps)
 
 
-def normalize_backward(dy, cache, d, name, config):
+def normalize_backward(dy: np.ndarray, cache: Any, d: Parameters, name: str, config: EncoderConfig) -> np.ndarray:
     """Gradient of normalize: dx; the parameters' gradients are added to `d`."""
     backward = rms_norm_backward if config.norm == "rms" else layer_norm_backward
     dx, dgamma, *dbeta = backward(dy, cache)
@@ -180,12 +201,12 @@ def normalize_backward(dy, cache, d, name, config):
     return dx
 
 
-def dense(x, p, name):
+def dense(x: np.ndarray, p: Parameters, name: str) -> tuple[np.ndarray, Any]:
     """`linear` with the parameters of that name."""
     return linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
 
 
-def dense_backward(dy, cache, d, name):
+def dense_backward(dy: np.ndarray, cache: Any, d: Parameters, name: str) -> np.ndarray:
     """Gradient of dense: dx; the parameters' gradients are added to `d`."""
     dx, dweight, dbias = linear_backward(dy, cache)
     d[f"{name}.weight"][...] += dweight

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ class CheckpointError(ValueError):
     """A file that cannot be what it should be: truncated, altered, incomplete or of another kind."""
 
 
-def save_file(path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+def save_file(
+    path: str | PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, str] | None = None
+) -> None:
     """Write one safetensors file with a CRC-32 for every tensor; a failure leaves the old file as it was.
 
     Raises   OSError: the disk is full, or the folder cannot be written
@@ -31,7 +34,7 @@ def save_file(path, tensors: dict[str, np.ndarray], metadata: dict[str, str] | N
     save_folder(path.parent, {path.name: to_bytes(tensors, metadata)})
 
 
-def load_file(path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load_file(path: str | PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(tensors, metadata) of a safetensors file, checked against the checksums where it has them.
 
     The tensors are read-only views of the mapped file; bfloat16, which NumPy lacks, comes as float32.
@@ -88,7 +91,7 @@ def checksum(tensor: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(tensor).data)
 
 
-def save_folder(folder, files: dict[str, bytes]) -> None:
+def save_folder(folder: str | PathLike[str], files: dict[str, bytes]) -> None:
     """Write files into a folder, made if need be. All contents are on the disk before the first name changes.
 
     The last file named is the first to take its place: with the truth in that one and copies before it, a crash at any

@@ -200,13 +200,11 @@ def _predict_sequences(folder, lines: list[str], labels: int, on_truncate: str):
     from minibert.models.cross_encoder import CrossEncoder
 
     if labels == 1:
-        model = CrossEncoder.load(folder)
-        firsts, seconds = _two_texts(lines)
-        yield from (f"{s:.6g}" for s in model.score_pairs(firsts, seconds, on_truncate=on_truncate).tolist())
+        scores = CrossEncoder.load(folder).score_pairs(*_two_texts(lines), on_truncate=on_truncate)
+        yield from (f"{score:.6g}" for score in scores.tolist())
         return
     model = Classifier.load(folder)
-    pairs = any("\t" in line for line in lines)
-    texts, seconds = _two_texts(lines) if pairs else (lines, None)
+    texts, seconds = _two_texts(lines) if any("\t" in line for line in lines) else (lines, None)
     for own in model.probabilities(texts, seconds, on_truncate=on_truncate):
         yield f"{model.config.labels[own.argmax()]}\t{own.max():.4f}"
 
@@ -251,8 +249,8 @@ def _fresh(args, kind, texts: list[str], labels: tuple[str, ...]):
     from minibert.heads import HeadConfig
     from tokenizers import WordPiece
 
-    texts = [(text,) for text in texts]
-    tokenizer = first_tokenizer(args.out / "training", WordPiece.train, texts, args.vocab_size, args.resume)
+    rows = [(text,) for text in texts]
+    tokenizer = first_tokenizer(args.out / "training", WordPiece.train, rows, args.vocab_size, args.resume)
     longest = args.max_length or DEFAULT_LENGTH
     config = HeadConfig(
         tokenizer.vocab_size, width=args.width, layers=args.layers, heads=args.heads, ffn=4 * args.width,

@@ -77,17 +77,20 @@ def encode(args) -> None:
 
     tokenizer, rng = tokenizers.load(args.tokenizer), np.random.default_rng(args.seed)
     special = "all" if args.special else ()
-    if args.n_best is not None and not hasattr(tokenizer, "nbest"):
+    sentencepiece = tokenizer if isinstance(tokenizer, tokenizers.SentencePiece) else None
+    if args.n_best is not None and sentencepiece is None:
         raise ValueError("--n-best needs a Unigram model")
     for text in args.text:
         if args.show:
             print("\n".join(explain(tokenizer, text, paint, special)))
         elif args.n_best is None and args.sample is None:
             print(*tokenizer.encode(text, allowed_special=special).ids)
-        for score, found in tokenizer.nbest(text, args.n_best, with_scores=True) if args.n_best else ():
+        for score, found in (
+            sentencepiece.nbest(text, args.n_best, with_scores=True) if sentencepiece and args.n_best else ()
+        ):
             print(f"{score:10.3f}  {' '.join(paint(visible(t), n) for n, t in enumerate(found.tokens))}")
         for _ in range(args.sample or 0):
-            strength = args.alpha if hasattr(tokenizer, "nbest") else args.dropout
+            strength = args.alpha if sentencepiece else args.dropout
             found = tokenizer.sample(text, strength, rng=rng)
             print(" ".join(paint(visible(t), n) for n, t in enumerate(found.tokens)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,12 +134,13 @@ def train_sentences(args) -> None:
             raise ValueError(f"{path}: expected scores in {low:g} … {high:g}, which --scores sets, got {wrong[0]:g}")
         return [(a, b, (score - low) / (high - low)) for a, b, score in rows]
 
-    read, learn, options = {
+    tasks: dict[str, tuple[Callable, Callable, dict]] = {
         "nli": (formats.read_nli, sbert.train_nli, {}),
         "sts": (graded, sbert.train_sts, {}),
         "triplets": (formats.read_triplets, sbert.train_triplets, {"margin": args.margin}),
         "pairs": (read_examples, sbert.train_pairs, {"temperature": args.temperature, "symmetric": args.symmetric}),
-    }[args.task]
+    }
+    read, learn, options = tasks[args.task]
     examples = read(args.data)
     held_out = formats.read_sts(args.eval) if args.eval else None  # the scale makes no difference to ranks
     if args.model:

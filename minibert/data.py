@@ -7,12 +7,14 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-def read_text(path) -> str:
+def read_text(path: str | PathLike[str]) -> str:
     """A UTF-8 file's text, a byte order mark removed; a file that ends in .gz is unpacked.
 
     Raises   ValueError: bytes that are not UTF-8, with file and position, or a damaged .gz file
@@ -29,7 +31,7 @@ def read_text(path) -> str:
         raise ValueError(f"{path}: expected UTF-8, got byte 0x{content[error.start]:02x} at {error.start}") from error
 
 
-def read_pairs(path) -> list[tuple[str, str]]:
+def read_pairs(path: str | PathLike[str]) -> list[tuple[str, str]]:
     """(question, answer) pairs of a .tsv (question, tab, answer) or .jsonl ({"question": …, "answer": …}) file.
 
     Raises   ValueError: another ending, no pairs, or a malformed line, with file and line number
@@ -42,7 +44,7 @@ def read_pairs(path) -> list[tuple[str, str]]:
     return pairs
 
 
-def read_examples(path) -> list[tuple[str, ...]]:
+def read_examples(path: str | PathLike[str]) -> list[tuple[str, ...]]:
     """As read_pairs, with hard negatives: further fields of a .tsv line, or "negatives": […] of a .jsonl one.
 
     Raises   ValueError: as read_pairs
@@ -74,7 +76,7 @@ def _examples(path) -> list[tuple[str, tuple[str, ...]]]:
     return examples
 
 
-def read_parallel(source, target) -> list[tuple[str, str]]:
+def read_parallel(source: str | PathLike[str], target: str | PathLike[str]) -> list[tuple[str, str]]:
     """(text, its translation) of two files, a text a line, UTF-8, also as .gz.
 
     Raises   ValueError: another number of lines, no lines, or an empty one, with file and line number
@@ -113,7 +115,7 @@ def _jsonl_example(line: str) -> tuple[str, ...]:
     return row["question"], row["answer"], *negatives
 
 
-def parse_json(line: str):
+def parse_json(line: str) -> Any:
     """The value of a line of JSON.
 
     Raises   ValueError: no JSON, nested too deeply, or a number of more digits than Python reads

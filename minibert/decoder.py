@@ -16,6 +16,8 @@ Source   Vaswani 2017 (arXiv:1706.03762) section 3.1–3.3; parameters named as 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from minibert.blocks import ACTIVATIONS, linear_shapes, norm_shapes
@@ -35,8 +37,19 @@ from minibert.ops.attention import attend
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 
+if TYPE_CHECKING:
+    from minibert.encoder import EncoderConfig
 
-def decoder(x, memory, p: Parameters, targets: Ragged, sources: Ragged, config, rng=None):
+
+def decoder(
+    x: np.ndarray,
+    memory: np.ndarray,
+    p: Parameters,
+    targets: Ragged,
+    sources: Ragged,
+    config: EncoderConfig,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, Any]:
     """All layers. Target b is about source b.
 
     Shapes   x (T, D), memory (S, D) → y (T, D)
@@ -48,9 +61,11 @@ def decoder(x, memory, p: Parameters, targets: Ragged, sources: Ragged, config, 
     return x, caches
 
 
-def decoder_backward(dx, caches, config, d: Parameters):
+def decoder_backward(
+    dx: np.ndarray, caches: Any, config: EncoderConfig, d: Parameters
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of decoder: (dx, dmemory); the parameters' are added to `d`."""
-    dmemory = 0
+    dmemory: Any = 0
     for i in reversed(range(config.layers)):
         # every layer looks at the same memory: its gradients add up
         dx, dlayer = decoder_layer_backward(dx, caches[i], config, d.sub(f"decoder.layer.{i}."))
@@ -58,7 +73,15 @@ def decoder_backward(dx, caches, config, d: Parameters):
     return dx, dmemory
 
 
-def decoder_layer(x, memory, p: Parameters, targets: Ragged, sources: Ragged, config, rng=None):
+def decoder_layer(
+    x: np.ndarray,
+    memory: np.ndarray,
+    p: Parameters,
+    targets: Ragged,
+    sources: Ragged,
+    config: EncoderConfig,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, Any]:
     """One post-norm layer, see above.
 
     Shapes   x (T, D), memory (S, D) → y (T, D)
@@ -79,7 +102,9 @@ def decoder_layer(x, memory, p: Parameters, targets: Ragged, sources: Ragged, co
     return y, (c_qkv, c_self, c_attended, c_q, c_kv, c_cross, c_crossed, c_inner, c_active, c_output)
 
 
-def decoder_layer_backward(dy, cache, config, d: Parameters):
+def decoder_layer_backward(
+    dy: np.ndarray, cache: Any, config: EncoderConfig, d: Parameters
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of decoder_layer: (dx, dmemory); the parameters' are added to `d`."""
     c_qkv, c_self, c_attended, c_q, c_kv, c_cross, c_crossed, c_inner, c_active, c_output = cache
     _, activation_backward = ACTIVATIONS[config.activation]
@@ -114,7 +139,7 @@ class Decoding:
     Row b · beam + j is beginning j of sentence b.
     """
 
-    def __init__(self, memory: np.ndarray, p: Parameters, sources: Ragged, config, beam: int = 1):
+    def __init__(self, memory: np.ndarray, p: Parameters, sources: Ragged, config: EncoderConfig, beam: int = 1):
         """Nothing is said yet; the source's keys and values, which stay the same, are computed once."""
         self.config, self.beam = config, beam
         self._of_sources(sources)

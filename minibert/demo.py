@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,10 @@ HELD_OUT = 700  # docstrings, of whole packages
 LARGEST_HELD_OUT = 150  # docstrings of one package, so that no single one is the test
 VOCABULARY = 8000
 MARK = "minibert demo"  # what the demo's store remembers, so that no other is ever removed
-SIZES = dict(width=256, layers=1, heads=4, ffn=256, dim=256, normalize=True, temperature=0.05, dropout=0.0)
-TRAINING = dict(epochs=2, batch_size=256, learning_rate=5e-4, warmup=50)
+SIZES: dict[str, Any] = dict(
+    width=256, layers=1, heads=4, ffn=256, dim=256, normalize=True, temperature=0.05, dropout=0.0
+)
+TRAINING: dict[str, Any] = dict(epochs=2, batch_size=256, learning_rate=5e-4, warmup=50)
 
 FUSED = 100  # of each of two rankings
 RERANKED = 30  # of the fused one

@@ -8,7 +8,7 @@ the scores, root mean square norm, no biases, in version 1.1 gated GELU); and Py
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,9 @@ class EncoderConfig:
              depends on; dropout: rate while training; eps: of the norms
     Raises   ValueError: a size that is not whole or too small, width not divisible by heads, an unknown choice, dropout
              outside [0, 1), or eps ≤ 0
+
+    >>> sum(int(np.prod(shape)) for shape in BERT_BASE.shapes.values())
+    109482240
     """
 
     LEAST_LAYERS: ClassVar[int] = 1  # none: static vectors, for the deep averaging of `models.use`
@@ -102,7 +105,7 @@ class EncoderConfig:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name, as in the BERT checkpoint, and shape."""
-        shapes = {WORDS: (self.vocab_size, self.width)}
+        shapes: dict[str, tuple[int, ...]] = {WORDS: (self.vocab_size, self.width)}
         if self.positions and self.position == "learned":
             shapes[POSITIONS] = (self.positions, self.width)
         if self.segments:
@@ -122,7 +125,7 @@ class EncoderConfig:
         return shapes
 
 
-def check_sizes(config, least: int, *names: str) -> None:
+def check_sizes(config: object, least: int, *names: str) -> None:
     """ValueError for a setting that is no whole number of at least `least`."""
     for name in names:
         value = getattr(config, name)
@@ -154,7 +157,8 @@ def initialize(parameters: Parameters, rng: np.random.Generator, words: float = 
         elif "norm." in name.lower():
             array[...] = 1
         elif name.endswith(ORTHOGONAL):
-            array[...] = orthogonal(*array.shape, rng)
+            rows, columns = array.shape
+            array[...] = orthogonal(rows, columns, rng)
         else:
             array[...] = (words if name == WORDS else 0.02) * rng.standard_normal(array.shape)
 
@@ -166,7 +170,7 @@ def orthogonal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     return q if rows >= columns else q.T
 
 
-def hidden_states(p: Parameters, config: EncoderConfig, batch: Ragged):
+def hidden_states(p: Parameters, config: EncoderConfig, batch: Ragged) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What every layer says of every token, and where its heads look.
 
     Shapes   batch of one sequence of T tokens → states: layers + 1 of (T, D); weights: layers of (H, T, T)
@@ -185,7 +189,13 @@ def hidden_states(p: Parameters, config: EncoderConfig, batch: Ragged):
     return states, weights
 
 
-def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=slice(None)):
+def encoder(
+    p: Parameters,
+    config: EncoderConfig,
+    batch: Ragged,
+    rng: np.random.Generator | None = None,
+    rows: slice | np.ndarray = slice(None),
+) -> tuple[np.ndarray, Any]:
     """Contextual vectors of all tokens of a batch.
 
     Shapes   batch of B sequences, T tokens → x (T, D), or only the wanted `rows` of it, such as those of [CLS]
@@ -209,7 +219,7 @@ def encoder(p: Parameters, config: EncoderConfig, batch: Ragged, rng=None, rows=
     return x, (embeddings_cache, bias, bias_cache, layer_caches, norm_cache, mask)
 
 
-def encoder_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) -> None:
+def encoder_backward(dx: np.ndarray, cache: Any, config: EncoderConfig, d: Parameters) -> None:
     """Gradients of encoder, added to `d`."""
     embeddings_cache, bias, bias_cache, layer_caches, norm_cache, mask = cache
     # forward: x = dropout(norm(x))
@@ -219,7 +229,7 @@ def encoder_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters
     dbias = None if bias is None else np.zeros_like(bias)  # every layer adds the same bias: its gradients add up
     for i in reversed(range(config.layers)):
         dx = encoder_layer_backward(dx, layer_caches[i], config, d.sub(f"encoder.layer.{i}."), dbias)
-    if bias is not None:
+    if dbias is not None:
         d[RELATIVE][...] += relative_bias_backward(dbias, bias_cache)
     embed_backward(dx, embeddings_cache, config, d)
 
@@ -231,7 +241,9 @@ def _bias(p: Parameters, config: EncoderConfig, batch: Ragged):
     return relative_bias(p[RELATIVE], int(batch.lengths.max()), config.farthest)
 
 
-def embed(p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Generator | None = None):
+def embed(
+    p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Static input vectors: token + position + segment, then norm and dropout (Devlin 2018, figure 2).
 
     Shapes   batch of T tokens → x (T, D)
@@ -255,7 +267,7 @@ def embed(p: Parameters, config: EncoderConfig, batch: Ragged, rng: np.random.Ge
     return x, (words, positions, segments, norm, mask)
 
 
-def embed_backward(dx: np.ndarray, cache, config: EncoderConfig, d: Parameters) -> None:
+def embed_backward(dx: np.ndarray, cache: Any, config: EncoderConfig, d: Parameters) -> None:
     """Gradients of embed, added to `d`."""
     words, positions, segments, norm, mask = cache
     # forward: x = dropout(norm(words + positions + segments))

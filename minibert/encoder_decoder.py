@@ -15,6 +15,7 @@ Source   Vaswani 2017 (arXiv:1706.03762)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class EncoderDecoderConfig(EncoderConfig):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter's name, as in the BERT checkpoint, and shape."""
-        shapes = {WORDS: (self.vocab_size, self.width)}
+        shapes: dict[str, tuple[int, ...]] = {WORDS: (self.vocab_size, self.width)}
         for half, layer_shapes in (("encoder", encoder_layer_shapes), ("decoder", decoder_layer_shapes)):
             layer = layer_shapes(self.width, self.ffn)
             for i in range(self.layers):
@@ -88,7 +89,15 @@ def initialize(parameters: Parameters, rng: np.random.Generator) -> None:
             array[...] = rng.uniform(-limit, limit, array.shape)
 
 
-def loss_and_gradients(p: Parameters, config, sources: Ragged, targets: Ragged, bos: int, smoothing=0.0, rng=None):
+def loss_and_gradients(
+    p: Parameters,
+    config: EncoderDecoderConfig,
+    sources: Ragged,
+    targets: Ragged,
+    bos: int,
+    smoothing: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[float, Parameters]:
     """Cross entropy of every target token, given its source and the tokens before it; and all gradients.
 
     Shapes   sources, targets: B sequences each, both with <eos> at their ends → loss (), gradients as p
@@ -107,7 +116,9 @@ def loss_and_gradients(p: Parameters, config, sources: Ragged, targets: Ragged, 
     return float(loss), d
 
 
-def encode(p: Parameters, config: EncoderDecoderConfig, sources: Ragged, rng=None):
+def encode(
+    p: Parameters, config: EncoderDecoderConfig, sources: Ragged, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Vectors of the source's tokens, in its context.
 
     Shapes   S tokens → memory (S, D)
@@ -121,7 +132,7 @@ def encode(p: Parameters, config: EncoderDecoderConfig, sources: Ragged, rng=Non
     return x, (embed_cache, caches)
 
 
-def encode_backward(dmemory: np.ndarray, cache, config: EncoderDecoderConfig, d: Parameters) -> None:
+def encode_backward(dmemory: np.ndarray, cache: Any, config: EncoderDecoderConfig, d: Parameters) -> None:
     """Gradients of encode, added to `d`."""
     embed_cache, caches = cache
     for i in reversed(range(config.layers)):
@@ -129,7 +140,14 @@ def encode_backward(dmemory: np.ndarray, cache, config: EncoderDecoderConfig, d:
     embed_backward(dmemory, embed_cache, d)
 
 
-def decode(p: Parameters, config: EncoderDecoderConfig, memory, sources: Ragged, inputs: Ragged, rng=None):
+def decode(
+    p: Parameters,
+    config: EncoderDecoderConfig,
+    memory: np.ndarray,
+    sources: Ragged,
+    inputs: Ragged,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, Any]:
     """Vectors of the target's tokens, from which E scores the token after each.
 
     Shapes   memory (S, D), inputs of T tokens, <bos> first → x (T, D)
@@ -139,7 +157,7 @@ def decode(p: Parameters, config: EncoderDecoderConfig, memory, sources: Ragged,
     return x, (embed_cache, decoder_cache)
 
 
-def decode_backward(dx: np.ndarray, cache, config: EncoderDecoderConfig, d: Parameters) -> np.ndarray:
+def decode_backward(dx: np.ndarray, cache: Any, config: EncoderDecoderConfig, d: Parameters) -> np.ndarray:
     """Gradient of decode: dmemory; the parameters' are added to `d`."""
     embed_cache, decoder_cache = cache
     dx, dmemory = decoder_backward(dx, decoder_cache, config, d)
@@ -147,7 +165,9 @@ def decode_backward(dx: np.ndarray, cache, config: EncoderDecoderConfig, d: Para
     return dmemory
 
 
-def embed(p: Parameters, config: EncoderDecoderConfig, batch: Ragged, rng=None):
+def embed(
+    p: Parameters, config: EncoderDecoderConfig, batch: Ragged, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Words and places: √D · E[ids] + sinusoids, then dropout (Vaswani 2017, sections 3.4 and 5.4).
 
     Shapes   T tokens → x (T, D)
@@ -160,7 +180,7 @@ def embed(p: Parameters, config: EncoderDecoderConfig, batch: Ragged, rng=None):
     return x, (words, scale, mask)
 
 
-def embed_backward(dx: np.ndarray, cache, d: Parameters) -> None:
+def embed_backward(dx: np.ndarray, cache: Any, d: Parameters) -> None:
     """Gradients of embed, added to `d`."""
     words, scale, mask = cache
     # forward: x = dropout(scale * E[ids] + places)

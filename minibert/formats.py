@@ -20,6 +20,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from minibert.data import finite_number, parse_json, read_text
@@ -37,7 +38,7 @@ NLI_LABELS = "entailment", "neutral", "contradiction"  # 0, 1, 2 where a file ha
 NO_GOLD = "-"  # SNLI's label of pairs whose judges disagreed
 
 
-def read_labelled(path) -> list[tuple[str, str]]:
+def read_labelled(path: str | PathLike[str]) -> list[tuple[str, str]]:
     """(text, label) of every row. Without named columns the first field, or word, is the label, all others are text.
 
     Raises   ValueError: no rows, or a malformed line, with file and number
@@ -45,7 +46,7 @@ def read_labelled(path) -> list[tuple[str, str]]:
     return [(text, label) for _, (text, label) in _table(path, {"text": TEXT, "label": LABEL}, _label_first)]
 
 
-def read_labelled_pairs(path) -> list[tuple[str, str, str]]:
+def read_labelled_pairs(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     """(first, second, label) of every row; without named columns of the three that it has, in that order.
 
     Raises   ValueError: no rows, or a malformed line, with file and number
@@ -54,7 +55,7 @@ def read_labelled_pairs(path) -> list[tuple[str, str, str]]:
     return [(first, second, label) for _, (first, second, label) in _table(path, columns, _three)]
 
 
-def read_nli(path) -> list[tuple[str, str, str]]:
+def read_nli(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     """(premise, hypothesis, one of NLI_LABELS) of every row that has a gold label.
 
     Raises   ValueError: no rows, another label, or a malformed line, with file and number
@@ -71,7 +72,7 @@ def read_nli(path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def read_sts(path) -> list[tuple[str, str, float]]:
+def read_sts(path: str | PathLike[str]) -> list[tuple[str, str, float]]:
     """(first, second, score) of every row; without named columns of the STS benchmark's seven, or of three.
 
     Units    the file's own: 0 … 5 in the STS benchmark, 1 … 5 in SICK
@@ -87,7 +88,7 @@ def read_sts(path) -> list[tuple[str, str, float]]:
     return rows
 
 
-def read_triplets(path) -> list[tuple[str, str, str]]:
+def read_triplets(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     """(anchor, positive, negative) of every row; without named columns of the three that it has, in that order.
 
     Raises   ValueError: no rows, or a malformed line, with file and number
@@ -96,7 +97,7 @@ def read_triplets(path) -> list[tuple[str, str, str]]:
     return [(anchor, positive, negative) for _, (anchor, positive, negative) in _table(path, columns, _three)]
 
 
-def read_conll(path) -> list[tuple[list[str], list[str]]]:
+def read_conll(path: str | PathLike[str]) -> list[tuple[list[str], list[str]]]:
     """(words, tags) of every sentence: first and last column of its lines; blank lines and -DOCSTART- end one.
 
     Raises   ValueError: no sentences, or a line without a word and a tag, with file and number
@@ -143,7 +144,7 @@ class Question:
         return start, start + len(text)
 
 
-def read_squad(path) -> list[Question]:
+def read_squad(path: str | PathLike[str]) -> list[Question]:
     """The questions of a SQuAD file, 1.1 or 2.0, or of JSON lines with id, question, context and answers.
 
     Raises   ValueError: no questions, an answer outside its context, or a part that is missing, with file and place

@@ -30,7 +30,11 @@ class Side(NamedTuple):
 
 
 def loss_through(
-    sides: Sequence[Side], loss: Callable, loss_backward: Callable, rng=None, part: int | None = None
+    sides: Sequence[Side],
+    loss: Callable,
+    loss_backward: Callable,
+    rng: np.random.Generator | None = None,
+    part: int | None = None,
 ) -> float:
     """loss(vectors of side 0, of side 1, …), and its gradients, added up by the sides.
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import fields
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import tokenizers
 from minibert import checkpoint, hf_bert, hf_folder, sentence_folder
@@ -21,11 +25,14 @@ from minibert.hf_folder import CONFIG, WEIGHTS
 from minibert.parameters import Parameters
 from minibert.sentence_folder import TOKENIZER, TOKENIZER_CONFIG
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 ENCODER = [field.name for field in fields(EncoderConfig) if field.name != "pooler"]
 MULTI = "multi_label_classification"  # transformers' problem_type where several labels hold at once: no softmax
 
 
-def load(folder, head: str):
+def load(folder: str | PathLike[str], head: str) -> tuple[Tokenizer, HeadConfig, Parameters]:
     """(tokenizer, configuration, parameters) of a folder with such a head.
 
     Raises   FileNotFoundError; CheckpointError: another head, or names the file and what does not fit
@@ -54,7 +61,7 @@ def load(folder, head: str):
         raise CheckpointError(f"{folder}: not a model that can be read: {error}") from error
 
 
-def load_encoder(folder, **settings):
+def load_encoder(folder: str | PathLike[str], **settings: Any) -> tuple[Tokenizer, HeadConfig, dict[str, np.ndarray]]:
     """(tokenizer, configuration, tensors) of any BERT or sentence-transformers folder, without its heads.
 
     The configuration is a HeadConfig with these settings; the tensors are the encoder's, and the pooler's where there
@@ -67,7 +74,7 @@ def load_encoder(folder, **settings):
     return tokenizer, config, {name: tensor for name, tensor in parameters.items() if name in config.shapes}
 
 
-def save(folder, tokenizer, config: HeadConfig, parameters: Parameters) -> None:
+def save(folder: str | PathLike[str], tokenizer: Tokenizer, config: HeadConfig, parameters: Parameters) -> None:
     """Write the folder; contents are on the disk before the first name changes, the weights' name last.
 
     Raises   OSError: the disk is full, or the folder cannot be written; ValueError: transformers has no such encoder

@@ -14,6 +14,7 @@ Source   Devlin 2018 (arXiv:1810.04805) sections 3.1 and 4, figure 4
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class HeadConfig(EncoderConfig):
         return shapes
 
 
-def pooler(cls: np.ndarray, p: Parameters):
+def pooler(cls: np.ndarray, p: Parameters) -> tuple[np.ndarray, Any]:
     """The vector of a whole sequence: tanh of a dense layer over its [CLS].
 
     Shapes   cls (B, D) → (B, D)
@@ -110,14 +111,16 @@ def pooler(cls: np.ndarray, p: Parameters):
     return y, (c_dense, c_tanh)
 
 
-def pooler_backward(dy: np.ndarray, cache, d: Parameters) -> np.ndarray:
+def pooler_backward(dy: np.ndarray, cache: Any, d: Parameters) -> np.ndarray:
     """Gradient of pooler: dcls; the parameters' gradients are added to `d`."""
     c_dense, c_tanh = cache
     # forward: y = tanh(dense(cls))
     return dense_backward(tanh_backward(dy, c_tanh), c_dense, d, POOLER)
 
 
-def sequence_head(cls: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None):
+def sequence_head(
+    cls: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Scores of the labels of whole sequences.
 
     Shapes   cls (B, D), the rows of [CLS] → (B, labels)
@@ -128,7 +131,7 @@ def sequence_head(cls: np.ndarray, p: Parameters, config: HeadConfig, rng: np.ra
     return scores, (c_pooler, mask, c_dense)
 
 
-def sequence_head_backward(dscores: np.ndarray, cache, d: Parameters) -> np.ndarray:
+def sequence_head_backward(dscores: np.ndarray, cache: Any, d: Parameters) -> np.ndarray:
     """Gradient of sequence_head: dcls; the parameters' gradients are added to `d`."""
     c_pooler, mask, c_dense = cache
     # forward: scores = dense(dropout(pooler(cls)))
@@ -136,7 +139,9 @@ def sequence_head_backward(dscores: np.ndarray, cache, d: Parameters) -> np.ndar
     return pooler_backward(dpooled, c_pooler, d)
 
 
-def token_head(x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None):
+def token_head(
+    x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Scores of the labels of tokens.
 
     Shapes   x (T, D) → (T, labels)
@@ -146,14 +151,16 @@ def token_head(x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.
     return scores, (mask, c_dense)
 
 
-def token_head_backward(dscores: np.ndarray, cache, d: Parameters) -> np.ndarray:
+def token_head_backward(dscores: np.ndarray, cache: Any, d: Parameters) -> np.ndarray:
     """Gradient of token_head: dx; the parameters' gradients are added to `d`."""
     mask, c_dense = cache
     # forward: scores = dense(dropout(x))
     return dropout_backward(dense_backward(dscores, c_dense, d, CLASSIFIER), mask)
 
 
-def span_head(x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None):
+def span_head(
+    x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """Scores of tokens as the first and as the last of an answer; no dropout.
 
     Shapes   x (T, D) → (T, 2)
@@ -161,7 +168,7 @@ def span_head(x: np.ndarray, p: Parameters, config: HeadConfig, rng: np.random.G
     return dense(x, p, SPAN)
 
 
-def span_head_backward(dscores: np.ndarray, cache, d: Parameters) -> np.ndarray:
+def span_head_backward(dscores: np.ndarray, cache: Any, d: Parameters) -> np.ndarray:
     """Gradient of span_head: dx; the parameters' gradients are added to `d`."""
     # forward: scores = dense(x)
     return dense_backward(dscores, cache, d, SPAN)
@@ -174,7 +181,7 @@ HEADS = {
 }
 
 
-def next_sentence_head(cls: np.ndarray, p: Parameters):
+def next_sentence_head(cls: np.ndarray, p: Parameters) -> tuple[np.ndarray, Any]:
     """Scores that the second text follows the first (0), or was drawn from elsewhere (1).
 
     Shapes   cls (B, D), the rows of [CLS] → (B, 2)
@@ -184,14 +191,14 @@ def next_sentence_head(cls: np.ndarray, p: Parameters):
     return scores, (c_pooler, c_dense)
 
 
-def next_sentence_head_backward(dscores: np.ndarray, cache, d: Parameters) -> np.ndarray:
+def next_sentence_head_backward(dscores: np.ndarray, cache: Any, d: Parameters) -> np.ndarray:
     """Gradient of next_sentence_head: dcls; the parameters' gradients are added to `d`."""
     c_pooler, c_dense = cache
     # forward: scores = dense(pooler(cls))
     return pooler_backward(dense_backward(dscores, c_dense, d, NEXT), c_pooler, d)
 
 
-def word_vectors(x: np.ndarray, p: Parameters, config: HeadConfig):
+def word_vectors(x: np.ndarray, p: Parameters, config: HeadConfig) -> tuple[np.ndarray, Any]:
     """What is compared with the table of words to tell a masked one: a dense layer, the activation, a norm.
 
     Shapes   x (T, D) → (T, D)
@@ -202,7 +209,7 @@ def word_vectors(x: np.ndarray, p: Parameters, config: HeadConfig):
     return y, (c_dense, c_active, c_norm)
 
 
-def word_vectors_backward(dy: np.ndarray, cache, config: HeadConfig, d: Parameters) -> np.ndarray:
+def word_vectors_backward(dy: np.ndarray, cache: Any, config: HeadConfig, d: Parameters) -> np.ndarray:
     """Gradient of word_vectors: dx; the parameters' gradients are added to `d`."""
     c_dense, c_active, c_norm = cache
     # forward: y = norm(activation(dense(x)))
@@ -218,7 +225,7 @@ def word_scores(x: np.ndarray, p: Parameters, config: HeadConfig) -> np.ndarray:
     return word_vectors(x, p, config)[0] @ p[WORDS].T + p[WORDS_BIAS]
 
 
-def word_loss(x: np.ndarray, p: Parameters, config: HeadConfig, targets: np.ndarray):
+def word_loss(x: np.ndarray, p: Parameters, config: HeadConfig, targets: np.ndarray) -> tuple[float, Any]:
     """cross_entropy(word_scores(x), targets), without the scores of all rows at once.
 
     Shapes   x (T, D): the masked places alone, targets (T,) → loss ()
@@ -228,7 +235,7 @@ def word_loss(x: np.ndarray, p: Parameters, config: HeadConfig, targets: np.ndar
     return loss, (c_vectors, c_loss)
 
 
-def word_loss_backward(dloss: float, cache, config: HeadConfig, d: Parameters) -> np.ndarray:
+def word_loss_backward(dloss: float, cache: Any, config: HeadConfig, d: Parameters) -> np.ndarray:
     """Gradient of word_loss: dx; the parameters' gradients are added to `d`, the table's among them."""
     c_vectors, c_loss = cache
     # forward: loss = projected_cross_entropy(word_vectors(x), table, targets, bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minibert.encoder import EncoderConfig
 
 KEYS = {
@@ -13,9 +15,21 @@ KEYS = {
     "positions": "max_position_embeddings",
     "segments": "type_vocab_size",
 }
-FIXED = {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+FIXED: dict[str, Any] = {
+    "model_type": "bert",
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
-VARIANT = {"position": "learned", "norm": "layer", "norm_first": False, "gated": False, "biases": True, "scaled": True}
+VARIANT: dict[str, Any] = {
+    "position": "learned",
+    "norm": "layer",
+    "norm_first": False,
+    "gated": False,
+    "biases": True,
+    "scaled": True,
+}
 HEADS = "cls.", "classifier.", "qa_outputs."
 LEFT_OUT = (
     "embeddings.position_ids",  # a buffer of older versions: 0, 1, 2, …
@@ -24,7 +38,7 @@ LEFT_OUT = (
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first checkpoints
 
 
-def read_settings(settings: dict) -> dict:
+def read_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of an EncoderConfig; ValueError for an activation not known here.
 
     Differs  attention_probs_dropout_prob is not kept apart from hidden_dropout_prob
@@ -39,7 +53,7 @@ def read_settings(settings: dict) -> dict:
     }
 
 
-def write_settings(config: EncoderConfig) -> dict:
+def write_settings(config: EncoderConfig) -> dict[str, Any]:
     """What stands in config.json beside the sizes."""
     return {
         "architectures": ["BertModel"],

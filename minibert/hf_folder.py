@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def read_config(folder) -> dict:
+def read_config(folder: str | PathLike[str]) -> dict:
     """The settings of an EncoderConfig that config.json asks for; `pooler` is for the weights to say.
 
     Raises   CheckpointError: no file, no JSON, a missing setting, or one that means another network, each by name
@@ -41,7 +43,7 @@ def read_config(folder) -> dict:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def config_json(config: EncoderConfig, **more) -> str:
+def config_json(config: EncoderConfig, **more: Any) -> str:
     """The config.json of this encoder, with further settings or others in their place.
 
     Raises   ValueError: Hugging Face's library has no such encoder
@@ -52,7 +54,7 @@ def config_json(config: EncoderConfig, **more) -> str:
     return json.dumps(settings, indent=2)
 
 
-def family_of(config: EncoderConfig):
+def family_of(config: EncoderConfig) -> Any:
     """The family whose variant this encoder is; ValueError where it is none's."""
     for family in FAMILIES.values():
         if all(getattr(config, name) == value for name, value in family.VARIANT.items()):
@@ -60,7 +62,7 @@ def family_of(config: EncoderConfig):
     raise ValueError(f"expected an encoder of {' or '.join(FAMILIES)}, got another combination of variants")
 
 
-def read_weights(folder, **options) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_weights(folder: str | PathLike[str], **options: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(tensors by our names, metadata) of model.safetensors; options: those of the family's `to_ours`.
 
     Raises   FileNotFoundError; CheckpointError: a damaged file, or pickled weights only
@@ -72,7 +74,7 @@ def read_weights(folder, **options) -> tuple[dict[str, np.ndarray], dict[str, st
     return {name: tensor for name, tensor in named if name is not None}, facts
 
 
-def to_theirs(parameters: Mapping[str, np.ndarray], config: EncoderConfig, **options) -> dict[str, np.ndarray]:
+def to_theirs(parameters: Mapping[str, np.ndarray], config: EncoderConfig, **options: Any) -> dict[str, np.ndarray]:
     """An encoder's tensors by the names of its family; options: those of its `to_theirs`."""
     family = family_of(config)
     return {family.to_theirs(name, config, **options): tensor for name, tensor in parameters.items()}
@@ -84,7 +86,7 @@ def _family(path: Path, settings: dict):
     return FAMILIES[kind]
 
 
-def weights_path(folder) -> Path:
+def weights_path(folder: str | PathLike[str]) -> Path:
     """Where a folder's weights are; CheckpointError where they are pickled only, with the way to convert them."""
     folder = Path(folder)
     found = [name for name in PICKLES if (folder / name).exists()]

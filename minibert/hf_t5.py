@@ -8,6 +8,7 @@ Source   Raffel 2020 (arXiv:1910.10683); Shazeer 2020 (arXiv:2002.05202)
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from minibert.encoder import RELATIVE, WORDS, EncoderConfig
 
@@ -19,9 +20,9 @@ KEYS = {
     "layers": "num_layers",
     "heads": "num_heads",
 }
-FIXED = {"model_type": "t5"}
+FIXED: dict[str, Any] = {"model_type": "t5"}
 FEED_FORWARD = {"relu": ("relu", False), "gated-gelu": ("gelu_tanh", True), "gelu_new": ("gelu_tanh", False)}
-VARIANT = {
+VARIANT: dict[str, Any] = {
     "positions": 0,
     "segments": 0,
     "embedding_norm": False,
@@ -52,7 +53,7 @@ LEFT_OUT = ("decoder.", "lm_head.")
 GATED = "1.DenseReluDense.wi_0"  # the activated product, where there are two
 
 
-def read_settings(settings: dict) -> dict:
+def read_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of an EncoderConfig; ValueError where the feed-forward network is of a kind not known here."""
     kind = settings.get("feed_forward_proj", "relu")
     if kind not in FEED_FORWARD:
@@ -68,7 +69,7 @@ def read_settings(settings: dict) -> dict:
     }
 
 
-def write_settings(config: EncoderConfig) -> dict:
+def write_settings(config: EncoderConfig) -> dict[str, Any]:
     """What stands in config.json beside the sizes."""
     kinds = {variant: kind for kind, variant in FEED_FORWARD.items()}
     return {
@@ -100,6 +101,8 @@ def to_theirs(name: str, config: EncoderConfig) -> str:
     """T5's name of one of our tensors."""
     if name in OUTSIDE:
         return OUTSIDE[name]
-    layer, part = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.weight", name).groups()
+    match = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)\.weight", name)
+    assert match is not None  # so all of our names of a layer are
+    layer, part = match.groups()
     theirs = GATED if config.gated and part == "intermediate.dense" else NAMES[part]
     return f"encoder.block.{layer}.layer.{theirs}.weight"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minibert.blocks import normalize
 from minibert.encoder import EncoderConfig, embed, encoder
@@ -33,7 +34,7 @@ class Buffers:
         self.least_rows = least_rows
         self._arrays: dict[str, np.ndarray] = {}
 
-    def get(self, name: str, rows: int, width: int, dtype=np.float32) -> np.ndarray:
+    def get(self, name: str, rows: int, width: int, dtype: DTypeLike = np.float32) -> np.ndarray:
         """(rows, width) of whatever numbers were there before."""
         if name not in self._arrays or self._arrays[name].size < rows * width:
             self._arrays[name] = np.empty(rows * width, dtype)
@@ -52,7 +53,7 @@ def least_rows(config: EncoderConfig, *others: tuple[int, int]) -> int | None:
     width, ffn, inner = config.width, config.ffn, config.heads * config.head_width or config.width
     shapes = (3 * inner, width), (width, inner), (ffn, width), (width, ffn), *others
     found = [rows_that_agree(*shape) for shape in shapes]
-    return None if None in found else max(found)
+    return None if None in found else max(rows for rows in found if rows is not None)
 
 
 def product(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -91,7 +92,9 @@ def covers(config: EncoderConfig) -> bool:
     return config.activation in ACTIVATIONS and variants == ("layer", False, False, True, True, False)
 
 
-def infer(p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows=None) -> np.ndarray:
+def infer(
+    p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows: np.ndarray | None = None
+) -> np.ndarray:
     """Contextual vectors of all tokens of a batch, or of the wanted `rows` alone: as `encoder` without a generator.
 
     Shapes   batch of B sequences, T tokens → x (T, D), float32
@@ -107,7 +110,9 @@ def infer(p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers,
     return x
 
 
-def layer(x, p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows=None) -> np.ndarray:
+def layer(
+    x: np.ndarray, p: Parameters, config: EncoderConfig, batch: Ragged, buffers: Buffers, rows: np.ndarray | None = None
+) -> np.ndarray:
     """`encoder_layer` for inference; x is overwritten."""
     eps = np.float32(config.eps)
     qkv = _product(x, p.stacked("attention.self.query.weight", 3), buffers, "inner")

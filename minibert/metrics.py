@@ -10,9 +10,10 @@ import re
 from collections import Counter
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def ranks(ranked: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+def ranks(ranked: ArrayLike, relevant: ArrayLike) -> np.ndarray:
     """Place of each query's one relevant id in its ranking, from 1; 0 where it is absent.
 
     Shapes   ranked (Q, k) ids, best first, relevant (Q,) ids → (Q,)
@@ -25,16 +26,19 @@ def ranks(ranked: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
-def mrr_at_k(ranked: np.ndarray, relevant: np.ndarray, k: int = 10) -> float:
+def mrr_at_k(ranked: ArrayLike, relevant: ArrayLike, k: int = 10) -> float:
     """Mean reciprocal rank: mean over the queries of 1 / rank, 0 where the relevant id is not among the first k.
 
     Shapes   ranked (Q, ≥ k), relevant (Q,) → ()
+
+    >>> mrr_at_k(np.array([[4, 7, 2], [1, 2, 3]]), relevant=np.array([7, 9]))
+    0.25
     """
     rank = ranks(np.asarray(ranked)[:, :k], relevant)
     return float(np.mean(np.divide(1.0, rank, out=np.zeros(len(rank)), where=rank > 0)))
 
 
-def recall_at_k(ranked: np.ndarray, relevant: np.ndarray, k: int = 10) -> float:
+def recall_at_k(ranked: ArrayLike, relevant: ArrayLike, k: int = 10) -> float:
     """Share of the queries whose one relevant id is among the first k.
 
     Shapes   ranked (Q, ≥ k), relevant (Q,) → ()
@@ -69,6 +73,9 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     Source   Spearman 1904; the measure of semantic textual similarity (Reimers & Gurevych 2019, section 4)
     Shapes   a (N,), b (N,) → −1 … 1
     Raises   ValueError: other lengths than each other, fewer than two values, NaN, or all values equal
+
+    >>> round(spearman(np.array([0.1, 0.4, 0.2]), np.array([1, 3, 5])), 3)
+    0.5
     """
     if np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("expected values with ranks, got NaN")
@@ -94,6 +101,9 @@ def bleu(hypotheses: list[str], references: list[str], longest: int = 4) -> floa
     Source   Papineni 2002; words and smoothing ("exp") as in mteval-v13a and sacreBLEU (Post 2018, arXiv:1804.08771)
     Shapes   as many hypotheses as references → 0 … 100
     Raises   ValueError: another number of hypotheses than of references, or none
+
+    >>> round(bleu(["the cat sat on the mat"], ["the cat sat on a mat"]), 1)
+    53.7
     """
     if len(hypotheses) != len(references) or not hypotheses:
         raise ValueError(f"expected as many references as hypotheses, got {len(references)} and {len(hypotheses)}")

@@ -29,7 +29,11 @@ def exact_match(answer: str, expected: str) -> float:
 
 
 def answer_f1(answer: str, expected: str) -> float:
-    """2 · common / (words of both), common words as often as both have them; without words 1 where both have none."""
+    """2 · common / (words of both), common words as often as both have them; without words 1 where both have none.
+
+    >>> answer_f1("the Eiffel Tower", "Eiffel tower, Paris")
+    0.8
+    """
     ours, theirs = answer_words(answer), answer_words(expected)
     if not ours or not theirs:
         return float(ours == theirs)

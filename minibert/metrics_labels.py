@@ -23,6 +23,9 @@ def f1(predicted: Sequence[str], expected: Sequence[str], average: str = "macro"
              which is the accuracy; or one label, whose own F1 it is, 0 where it never occurs
     Source   van Rijsbergen 1979; as scikit-learn's f1_score
     Raises   ValueError: as `accuracy`
+
+    >>> f1(["good", "bad", "bad", "bad"], ["good", "good", "bad", "bad"], average="good")
+    0.6666666666666666
     """
     table = confusion(predicted, expected)
     if average == "micro":
@@ -82,7 +85,9 @@ def entities(tags: Sequence[str], strict: bool = False) -> list[tuple[str, int, 
     return found
 
 
-def entity_f1(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]], strict=False) -> dict[str, float]:
+def entity_f1(
+    predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]], strict: bool = False
+) -> dict[str, float]:
     """precision, recall and f1 of entities: one is right where type, beginning and end are.
 
     Source   as seqeval's, averaged over entities ("micro"); strict: see `entities`
@@ -94,8 +99,8 @@ def entity_f1(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[st
     for number, (ours, theirs) in enumerate(zip(predicted, expected, strict=True)):
         if len(ours) != len(theirs):
             raise ValueError(f"sentence {number}: expected {len(theirs)} tags, got {len(ours)}")
-        ours, theirs = set(entities(ours, strict)), set(entities(theirs, strict))
-        right, said, wanted = right + len(ours & theirs), said + len(ours), wanted + len(theirs)
+        found, true = set(entities(ours, strict)), set(entities(theirs, strict))
+        right, said, wanted = right + len(found & true), said + len(found), wanted + len(true)
     return {
         "precision": right / said if said else 0.0,
         "recall": right / wanted if wanted else 0.0,

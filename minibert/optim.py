@@ -39,7 +39,17 @@ class Adam:
         adam_update_fast(flat, gradient, self.m, self.v, rate, root, share1, share2, eps)
 
 
-def adam_update(theta, g, m, v, rate, root, share1, share2, eps):
+def adam_update(
+    theta: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    rate: float,
+    root: float,
+    share1: float,
+    share2: float,
+    eps: float,
+) -> None:
     """Adam's three lines, in place; rate = α / (1 − β₁ᵗ), root = 1 / √(1 − β₂ᵗ), share = 1 − β."""
     m += share1 * (g - m)
     v += share2 * (g * g - v)
@@ -128,6 +138,9 @@ def warmup_linear(step: int, warmup: int, total: int) -> float:
 
     Source   Devlin 2018, appendix A.2
     Units    step counts from 0; the first step takes 1 / warmup of the peak
+
+    >>> [warmup_linear(step, warmup=2, total=6) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
     if step < warmup:
         return (step + 1) / warmup

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 class Parameters(Mapping):
@@ -18,9 +19,16 @@ class Parameters(Mapping):
 
     Shapes   shapes: {name: shape}; flat (P,) with P = Σ sizes, in that order; zeros where it is not given
     Raises   ValueError: flat has another size than the shapes ask for
+
+    >>> p = Parameters({"weight": (1, 3), "bias": (1,)})
+    >>> p["bias"][...] = 1
+    >>> p.flat
+    array([0., 0., 0., 1.], dtype=float32)
     """
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]], flat: np.ndarray | None = None, dtype=np.float32):
+    def __init__(
+        self, shapes: dict[str, tuple[int, ...]], flat: np.ndarray | None = None, dtype: DTypeLike = np.float32
+    ):
         self.shapes = shapes
         self._sizes = {name: math.prod(shape) for name, shape in shapes.items()}
         ends = list(accumulate(self._sizes.values(), initial=0))
@@ -57,7 +65,7 @@ class Parameters(Mapping):
         """Zeros of the same shapes: where gradients add up."""
         return Parameters(self.shapes, np.zeros_like(self.flat))
 
-    def astype(self, dtype) -> Parameters:
+    def astype(self, dtype: DTypeLike) -> Parameters:
         """A copy in another precision."""
         return Parameters(self.shapes, self.flat.astype(dtype))
 

@@ -7,12 +7,17 @@ is touched: each function gives a Figure, and the same numbers give the same byt
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.data import read_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ".png", ".svg", ".pdf"
 LABEL = 40  # characters shown of a text
@@ -20,7 +25,7 @@ NUMBERED = 40  # texts whose similarities are written out: 100 took 20 s, on 57 
 IN_EVERY_RECORD = "step", "epoch", "learning_rate"
 
 
-def similarity_map(texts: Sequence[str], scores: np.ndarray):
+def similarity_map(texts: Sequence[str], scores: np.ndarray) -> Figure:
     """A heat map of the similarities of texts, each with its number where there are no more than `NUMBERED` texts.
 
     Shapes   n texts, scores (n, n) → Figure
@@ -43,7 +48,7 @@ def similarity_map(texts: Sequence[str], scores: np.ndarray):
     return figure
 
 
-def attention_map(tokens: Sequence[str], weights: np.ndarray):
+def attention_map(tokens: Sequence[str], weights: np.ndarray) -> Figure:
     """Where each token (row) looks (column), a panel a head.
 
     Shapes   T tokens, weights (H, T, T) → Figure
@@ -63,7 +68,7 @@ def attention_map(tokens: Sequence[str], weights: np.ndarray):
     return figure
 
 
-def training_curve(runs: dict[str, Sequence[dict[str, float]]]):
+def training_curve(runs: Mapping[str, Sequence[dict[str, float]]]) -> Figure:
     """Loss by step, and below it each other number that the records of any run have.
 
     Shapes   {name: records, as `train` returns them} → Figure
@@ -88,7 +93,7 @@ def training_curve(runs: dict[str, Sequence[dict[str, float]]]):
     return figure
 
 
-def read_records(path) -> list[dict[str, float]]:
+def read_records(path: str | PathLike[str]) -> list[dict[str, float]]:
     """The records of a metrics.jsonl file, or of the folder of one; a last line that is being written is left out.
 
     Raises   FileNotFoundError; ValueError: no records, or a line that is none, with its number
@@ -108,7 +113,7 @@ def read_records(path) -> list[dict[str, float]]:
     return records
 
 
-def save(figure, path) -> None:
+def save(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a figure as .png, .svg or .pdf, by the path's ending; the same figure gives the same bytes.
 
     Raises   ValueError: another ending; OSError: the file cannot be written, and an old one is as it was

@@ -12,10 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minibert.ragged import Ragged
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]”’])\s+|\n\s*\n")
 SELECTED = 0.15  # share of the words; of those
@@ -23,7 +27,9 @@ MASKED, KEPT = 0.8, 0.1  # become [MASK], stay as they are; the rest become any 
 MASKS = "[MASK]", "<mask>"
 
 
-def sentence_pairs(documents: Sequence[str], tokenizer, max_length: int, seed: int = 0) -> tuple[Ragged, np.ndarray]:
+def sentence_pairs(
+    documents: Sequence[str], tokenizer: Tokenizer, max_length: int, seed: int = 0
+) -> tuple[Ragged, np.ndarray]:
     """(pairs, which do not belong together): half of the first texts are followed by what really comes next.
 
     Sentences of a document are taken in order until they fill a pair, which is split between two of them. Where the
@@ -52,7 +58,7 @@ def sentence_pairs(documents: Sequence[str], tokenizer, max_length: int, seed: i
         texts = {"A": ids[starts[first] : starts[middle]], "B": ids[starts[middle] : starts[last]]}
         if other:
             texts["B"] = _elsewhere(ids, starts, owners, first, last, room - len(texts["A"]), rng)
-        parts = [texts.get(name, [tokenizer.special_tokens.get(name)]) for name, _ in pieces]
+        parts = [texts.get(name, [tokenizer.special_tokens.get(name, -1)]) for name, _ in pieces]
         rows += parts
         types += [np.full(len(part), kind) for part, (_, kind) in zip(parts, pieces, strict=True)]
         lengths.append(sum(map(len, parts)))
@@ -60,8 +66,8 @@ def sentence_pairs(documents: Sequence[str], tokenizer, max_length: int, seed: i
         first = middle if other else last
     if len(labels) < 2:
         raise ValueError(f"expected text for at least 2 pairs of {max_length} tokens, got {len(labels)}")
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    return Ragged(*(np.concatenate(side).astype(np.int32) for side in (rows, types)), starts), np.array(labels)
+    row_ids, type_ids = (np.concatenate(side).astype(np.int32) for side in (rows, types))
+    return Ragged(row_ids, type_ids, np.concatenate(([0], np.cumsum(lengths)))), np.array(labels)
 
 
 def _units(documents: Sequence[str], tokenizer, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +114,7 @@ class Masked:
     words: np.ndarray
 
 
-def mask_words(batch: Ragged, tokenizer, rng: np.random.Generator) -> Masked:
+def mask_words(batch: Ragged, tokenizer: Tokenizer, rng: np.random.Generator) -> Masked:
     """Select 15 % of every sequence's words, at least one: 80 % of them become [MASK], 10 % any word, 10 % stay.
 
     Special tokens are neither selected nor put in a word's place, nor is the first token selected: its row has to tell

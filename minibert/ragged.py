@@ -17,7 +17,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Ragged:
-    """Token and segment ids of B sequences; every sequence has at least one token."""
+    """Token and segment ids of B sequences; every sequence has at least one token.
+
+    >>> batch = Ragged.from_sequences([[5, 6], [7]])
+    >>> batch.ids, batch.starts
+    (array([5, 6, 7], dtype=int32), array([0, 2, 3]))
+    """
 
     ids: np.ndarray
     type_ids: np.ndarray

@@ -62,7 +62,7 @@ class OneBlasThread:
     changed.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, 1
 
     @property
@@ -71,14 +71,14 @@ class OneBlasThread:
         with self._lock:
             return self._before if self._inside else self._now()
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
                 self._before = self._now()
                 self._set(1)
             self._inside += 1
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tokenizers
 from minibert import checkpoint, hf_folder
@@ -22,6 +24,9 @@ from minibert.checkpoint import CheckpointError
 from minibert.hf_folder import CONFIG, WEIGHTS, read_json
 from minibert.parameters import Parameters
 from minibert.sentence_network import POOLINGS, Dense, Normalize, SentenceEncoderConfig
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MODULES, SETTINGS, LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 LONGEST = 512  # tokens, where neither positions nor the tokenizer's settings say less
@@ -49,7 +54,7 @@ SPECIAL_TOKENS = {
 }
 
 
-def load(folder):
+def load(folder: str | PathLike[str]) -> tuple[Tokenizer, SentenceEncoderConfig, Parameters]:
     """(tokenizer, configuration, parameters) of a folder.
 
     Raises   FileNotFoundError; CheckpointError: names the file and what does not fit
@@ -78,7 +83,9 @@ def load(folder):
         raise CheckpointError(f"{folder}: not a model that can be read: {error}") from error
 
 
-def save(folder, tokenizer, config: SentenceEncoderConfig, parameters: Parameters) -> None:
+def save(
+    folder: str | PathLike[str], tokenizer: Tokenizer, config: SentenceEncoderConfig, parameters: Parameters
+) -> None:
     """Write the folder; contents are on the disk before the first name changes, the weights' name last.
 
     Raises   OSError: the disk is full, or the folder cannot be written
@@ -172,7 +179,7 @@ def check_companions(folder: Path, facts: dict[str, str]) -> None:
             )
 
 
-def tokenizer_config(tokenizer, longest: int) -> dict:
+def tokenizer_config(tokenizer: Tokenizer, longest: int) -> dict:
     """What tokenizer_config.json says beside tokenizer.json."""
     specials = {
         role: next((token for token in names if token in tokenizer.special_tokens), None)
@@ -190,7 +197,7 @@ def _texts(tokenizer, config: SentenceEncoderConfig) -> dict[str, str]:
         {"idx": i, "name": str(i), "path": home, "type": f"sentence_transformers.models.{kind}"}
         for i, (home, kind) in enumerate(zip(homes, types, strict=True))
     ]
-    pooling = {"word_embedding_dimension": config.width, "include_prompt": config.include_prompt}
+    pooling: dict[str, Any] = {"word_embedding_dimension": config.width, "include_prompt": config.include_prompt}
     pooling |= {key: mode in config.pooling for mode, key in POOLING_KEYS.items()}
     if list(config.pooling) != [mode for mode in POOLING_KEYS if mode in config.pooling]:
         pooling |= {"pooling_mode": config.pooling}  # another order: only versions from 6 on can say that

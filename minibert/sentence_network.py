@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +133,13 @@ class SentenceEncoderConfig(EncoderConfig):
         return [(f"{i}_Dense", module) for i, module in enumerate(self.head, 2) if isinstance(module, Dense)]
 
 
-def sentence_vectors(p: Parameters, config: SentenceEncoderConfig, batch: Ragged, rng=None, skipped: int = 0):
+def sentence_vectors(
+    p: Parameters,
+    config: SentenceEncoderConfig,
+    batch: Ragged,
+    rng: np.random.Generator | None = None,
+    skipped: int = 0,
+) -> tuple[np.ndarray, Any]:
     """One vector per sequence, before truncation.
 
     Shapes   batch of B sequences → vectors (B, full_dim), in the batch's order
@@ -145,7 +152,9 @@ def sentence_vectors(p: Parameters, config: SentenceEncoderConfig, batch: Ragged
     return x[back], (encoder_cache, pool_cache, head_caches, back)
 
 
-def infer_sentences(p: Parameters, config: SentenceEncoderConfig, batch: Ragged, buffers: Buffers, skipped: int = 0):
+def infer_sentences(
+    p: Parameters, config: SentenceEncoderConfig, batch: Ragged, buffers: Buffers, skipped: int = 0
+) -> np.ndarray:
     """`sentence_vectors` when nothing is learned, of a batch sorted by length, without a cache."""
     only_cls = config.pooling == ("cls",) and not skipped
     x = infer(p, config, batch, buffers, rows=batch.starts[:-1] if only_cls else None)
@@ -156,7 +165,7 @@ def infer_sentences(p: Parameters, config: SentenceEncoderConfig, batch: Ragged,
     return head(padded, p, config)[0][: len(x)]
 
 
-def sentence_vectors_backward(dvectors: np.ndarray, cache, config: SentenceEncoderConfig, d: Parameters) -> None:
+def sentence_vectors_backward(dvectors: np.ndarray, cache: Any, config: SentenceEncoderConfig, d: Parameters) -> None:
     """Gradients of sentence_vectors, added to `d`."""
     encoder_cache, pool_cache, head_caches, back = cache
     # forward: vectors = head(pool(encoder(batch)))[back]
@@ -167,7 +176,7 @@ def sentence_vectors_backward(dvectors: np.ndarray, cache, config: SentenceEncod
     encoder_backward(dx, encoder_cache, config, d)
 
 
-def pool(x: np.ndarray, config: SentenceEncoderConfig, batch: Ragged, skipped: int = 0):
+def pool(x: np.ndarray, config: SentenceEncoderConfig, batch: Ragged, skipped: int = 0) -> tuple[np.ndarray, Any]:
     """The configured poolings of all tokens but the first `skipped`, side by side: (T, D) → (B, poolings · D)."""
     shape, rows = x.shape, None
     if skipped:
@@ -177,12 +186,12 @@ def pool(x: np.ndarray, config: SentenceEncoderConfig, batch: Ragged, skipped: i
     return np.concatenate([y for y, _ in outputs], axis=1), (shape, rows, [cache for _, cache in outputs])
 
 
-def pool_backward(dy: np.ndarray, cache, config: SentenceEncoderConfig) -> np.ndarray:
+def pool_backward(dy: np.ndarray, cache: Any, config: SentenceEncoderConfig) -> np.ndarray:
     """Gradient of pool: dx."""
     shape, rows, caches = cache
     # forward: y = concatenate(poolings(x[rows]))
     parts = np.split(dy, len(caches), axis=1)
-    total = sum(POOLINGS[name][1](*args) for name, *args in zip(config.pooling, parts, caches, strict=True))
+    total: Any = sum(POOLINGS[name][1](*args) for name, *args in zip(config.pooling, parts, caches, strict=True))
     if rows is None:
         return total
     dx = np.zeros(shape, dy.dtype)
@@ -190,7 +199,7 @@ def pool_backward(dy: np.ndarray, cache, config: SentenceEncoderConfig) -> np.nd
     return dx
 
 
-def head(x: np.ndarray, p: Parameters, config: SentenceEncoderConfig):
+def head(x: np.ndarray, p: Parameters, config: SentenceEncoderConfig) -> tuple[np.ndarray, list]:
     """The modules after pooling, in order."""
     caches = []
     for i, module in enumerate(config.head, 2):
@@ -206,7 +215,7 @@ def head(x: np.ndarray, p: Parameters, config: SentenceEncoderConfig):
     return x, caches
 
 
-def head_backward(dx: np.ndarray, caches, config: SentenceEncoderConfig, d: Parameters) -> np.ndarray:
+def head_backward(dx: np.ndarray, caches: Any, config: SentenceEncoderConfig, d: Parameters) -> np.ndarray:
     """Gradient of head: dx; the parameters' gradients are added to `d`."""
     for i, module in reversed(list(enumerate(config.head, 2))):
         cache = caches[i - 2]

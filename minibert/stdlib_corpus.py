@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 LEFT_OUT = {
     "__pycache__",
@@ -28,6 +29,9 @@ LEFT_OUT = {
 
 
 SENTENCE_END = re.compile(r"(?<=[.:;])\s+|\n\n")
+
+
+Documented: TypeAlias = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _of_file(path: Path, module: str) -> Iterator[Docstring]:
             yield Docstring(name, signature, inspect.cleandoc(text), module, path.name)
 
 
-def _objects(node, name: str) -> Iterator[tuple[str, str, ast.AST]]:
+def _objects(node: ast.AST, name: str) -> Iterator[tuple[str, str, Documented]]:
     if isinstance(node, ast.Module):
         yield name, f"module {name}", node
     for child in ast.iter_child_nodes(node):

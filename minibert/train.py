@@ -24,7 +24,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain, islice
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,9 +34,14 @@ from tqdm import tqdm
 from minibert.data import batches, batches_by_tokens
 from minibert.optim import SCHEDULES, AdamW, clip_by_norm
 from minibert.parameters import Parameters
+from minibert.ragged import Ragged
 from minibert.training_run import CHECKPOINT as CHECKPOINT
 from minibert.training_run import METRICS as METRICS
 from minibert.training_run import TrainingRun
+
+if TYPE_CHECKING:
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.models.translator import Translator
 
 LossAndGradients = Callable[[np.ndarray, np.random.Generator], tuple[float, Parameters]]
 
@@ -55,7 +62,7 @@ def train(
     clip: float = 1.0,
     micro_batch: int | None = None,
     seed: int = 0,
-    folder=None,
+    folder: str | PathLike[str] | None = None,
     resume: bool = False,
     evaluate: Callable[[], dict[str, float]] | None = None,
     evaluate_every: int | None = None,
@@ -131,7 +138,7 @@ def train(
 
 
 def train_dual_encoder(
-    model,
+    model: DualEncoder,
     examples: Sequence[tuple[str, ...]],
     *,
     epochs: int,
@@ -142,7 +149,7 @@ def train_dual_encoder(
     margin: float | None = None,
     grad_cache: int | None = None,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train both towers, in place, on matching pairs with in-batch negatives. Long texts are cut.
 
@@ -189,7 +196,7 @@ def train_dual_encoder(
 
 
 def train_translator(
-    model,
+    model: Translator,
     pairs: list[tuple[str, str]],
     *,
     epochs: int,
@@ -198,7 +205,7 @@ def train_translator(
     warmup: int = 4000,
     smoothing: float = 0.1,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder–decoder, in place, on pairs of a text and its translation, as in Vaswani 2017, section 5.
 
@@ -220,7 +227,7 @@ def train_translator(
         "tokens_per_batch": tokens_per_batch, "smoothing": smoothing, "config": str(model.config),
         "pairs": digest(sources, targets),
     }  # fmt: skip
-    vaswani = {"schedule": "inverse_sqrt", "beta2": 0.98, "eps": 1e-9, "clip": np.inf}
+    vaswani: dict[str, Any] = {"schedule": "inverse_sqrt", "beta2": 0.98, "eps": 1e-9, "clip": np.inf}
     return train(
         model.parameters,
         lambda rows, rng: model.loss_and_gradients(sources.take(rows), targets.take(rows), smoothing, rng),
@@ -258,7 +265,7 @@ def check_rows_meet(count: int, batch_size: int, micro_batch: int | None) -> Non
             raise ValueError(f"expected micro-batches of at least 2 pairs, got {micro_batch} of a batch of {size}")
 
 
-def digest(*parts) -> str:
+def digest(*parts: Ragged | np.ndarray) -> str:
     """SHA-256 of ragged batches and arrays: what tells the data of one training from those of another."""
     sha = hashlib.sha256()
     for part in parts:
@@ -314,6 +321,7 @@ def _gradients(run: TrainingRun, loss_and_gradients, rows, size: int) -> tuple[f
             gradients = d
         else:
             gradients.flat += d.flat
+    assert gradients is not None  # a batch has rows
     return loss, gradients
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ LOWER_IS_BETTER = ("loss", "perplexity")
 class TrainingRun:
     """What a checkpoint holds: weights, the best weights, Adam's moments, the loss of every step, the history."""
 
-    def __init__(self, parameters: Parameters, adam: AdamW, settings: dict, folder):
+    def __init__(self, parameters: Parameters, adam: AdamW, settings: dict, folder: str | PathLike[str] | None):
         self.parameters, self.adam = parameters, adam
         self.settings = json.loads(json.dumps(settings, default=np.generic.item))  # as a checkpoint gives them back
         self.path = None if folder is None else Path(folder) / CHECKPOINT
@@ -87,7 +88,9 @@ class TrainingRun:
                 file.write("".join(map(_line, self.history)).encode())
 
     def save(self) -> None:
-        """Write the checkpoint, all in one file."""
+        """Write the checkpoint, all in one file; nothing without a folder."""
+        if self.path is None:
+            return
         state = {"adam.m": self.adam.m, "adam.v": self.adam.v, "losses": np.array(self.losses)}
         if self.best is not None:
             state["best"] = self.best

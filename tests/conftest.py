@@ -2,11 +2,12 @@
 
 Numba compiles a kernel anew when its own file changes, but not when a kernel that it calls, in another file, does: a
 test could pass on old code. Here the cache folder is named after the text of all files that import `_jit`, and after
-bounds checks, which Numba's cache does not notice either.
+bounds checks, which Numba's cache does not notice either; and after Numba's version, as each throws the others' away.
 """
 
 import hashlib
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 from hypothesis import settings
@@ -22,9 +23,11 @@ def kernel_digest():
 
 
 checked = "-boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else ""
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba" / f"{kernel_digest()}{checked}")  # before Numba is imported
+cache = f"{kernel_digest()}-{version('numba')}{checked}"
+os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba" / cache)  # before Numba is imported
 
-settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", max_examples=500, deadline=None)
-settings.register_profile("quick", max_examples=10, deadline=None)  # for interpreted and bounds-checked kernels
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+EXAMPLES = {"quick": 10, "dev": 50, "ci": 500}  # quick: for interpreted and bounds-checked kernels
+profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+repeatable = "CI" in os.environ  # the same examples in every run; a developer's are others each time
+settings.register_profile(profile, max_examples=EXAMPLES[profile], deadline=None, derandomize=repeatable)
+settings.load_profile(profile)

@@ -150,3 +150,13 @@ def test_recall_is_immutable_facts():
     recall = Recall(0.5, 0.4, 0.6, 10, 64, 100, 1000)
     for again in (Recall(**recall.facts()), deepcopy(recall), pickle.loads(pickle.dumps(recall))):
         assert again == recall and again.facts() == recall.facts()
+
+
+def test_recall_and_tune_take_a_function_as_searches_do():
+    """A function of an id allows what the array of the ids it says yes to allows."""
+    index = ann.HNSW(4, seed=1)
+    index.add(np.random.default_rng(0).standard_normal((200, 4)))
+    even, queries = np.arange(0, 200, 2), np.random.default_rng(1).standard_normal((50, 4))
+    of_function, of_ids = (index.recall(queries, k=3, allow=allow) for allow in (lambda i: i % 2 == 0, even))
+    assert of_function.facts() == of_ids.facts()
+    assert index.tune(0.5, k=3, queries=queries, allow=lambda i: i % 2 == 0) >= 0.5

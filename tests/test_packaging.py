@@ -22,10 +22,14 @@ def test_packages_are_those_on_disk():
     assert sorted(named) == sorted(name.replace("/", ".") for name in found)
 
 
-def test_packages_hold_python_only():
-    """No file that would need an entry in package_data to be shipped."""
-    files = [file for top in ("ann", "minibert", "tokenizers") for file in (ROOT / top).rglob("*") if file.is_file()]
-    assert {file.suffix for file in files if "__pycache__" not in file.parts} == {".py"}
+def test_packages_hold_python_and_the_declared_data():
+    """No file but Python's and those that package_data ships: the markers that the hints are there (PEP 561)."""
+    data = {f"{package}/{name}" for package, name in METADATA["options.package_data"].items()}
+    files = {file.relative_to(ROOT) for top in ("ann", "minibert", "tokenizers") for file in (ROOT / top).rglob("*.*")}
+    others = {file for file in files if file.suffix != ".py" and "__pycache__" not in file.parts}
+    assert (
+        {file.as_posix() for file in others} == data == {f"{top}/py.typed" for top in ("ann", "minibert", "tokenizers")}
+    )
 
 
 def test_runtime_dependencies_are_the_declared_five():

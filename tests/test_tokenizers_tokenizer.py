@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers import bert_tokenizer, run_python
 from strategies import unicode_texts
-from tokenizers import BertNormalizer, WordPiece
+from tokenizers import BPE, BertNormalizer, Tokenizer, WordLevel, WordPiece
 
 TOK = bert_tokenizer()
 GOLDEN = bert_tokenizer(
@@ -249,3 +249,15 @@ def test_threads_do_not_share_a_cache():
     expected = TOK.encode_batch(texts).ids
     with ThreadPoolExecutor(4) as pool:
         assert all((batch.ids == expected).all() for batch in pool.map(TOK.encode_batch, [texts] * 16))
+
+
+@pytest.mark.parametrize("kind", [WordLevel, BPE])
+def test_berts_normalizer_works_before_every_engine(kind):
+    """Models whose engine knows no normalizer see the text that BERT's made: as step by step."""
+    trained = kind.train(["the cat sat", "a cafe"] * 3, 300)
+    parts = trained.model, BertNormalizer(), trained.pretokenizer, trained.template, trained.decoder
+    tokenizer = Tokenizer(*parts, trained.special_tokens)
+    text = "The CAT, a Café"
+    assert tokenizer.encode(text).ids == [i for i, *_ in tokenizer.segment(text)]
+    assert tokenizer.encode(text).offsets == [(start, end) for _, start, end, _ in tokenizer.segment(text)]
+    assert tokenizer.encode(text).tokens[0] in ("the", "t", "th")

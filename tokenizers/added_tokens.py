@@ -4,11 +4,15 @@ They are found in a text before the model sees it, the leftmost first and of the
 `normalized` in the text itself, the others, themselves normalized, in the normalized text between.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .normalize import Normalized, code_points, unchanged
+from .parts import Normalizer
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,22 @@ class Part(NamedTuple):
 class AddedTokens:
     """Those of a tokenizer's added tokens that are honoured in a text."""
 
-    def __init__(self, tokens, normalizer):
+    def __init__(self, tokens: Iterable[AddedToken], normalizer: Normalizer):
         self.normalizer = normalizer
         self.raw = _patterns({token.content: token for token in tokens if not token.normalized})
         normalized = [token for token in tokens if token.normalized]
         self.normalized = _patterns({normalizer.normalize(token.content).text: token for token in normalized})
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return bool(self.raw or self.normalized)
 
-    def occur_in(self, text):
+    def occur_in(self, text: str) -> bool:
         """Whether any of them may be in a text."""
         if self.raw and self.raw[0].search(text):
             return True
         return bool(self.normalized and self.normalized[0].search(self.normalizer.normalize(text).text))
 
-    def split(self, text):
+    def split(self, text: str) -> Iterator[Part]:
         """Parts of a text, in order; what is not an added token is normalized."""
         for part in _split(unchanged(text), self.raw):
             if part.token is not None:

@@ -4,12 +4,22 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 256 bytes are tokens, every text has ids and comes back from them whole.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .inputs import check_ids, whole_number
 from .normalize import Identity
+from .parts import Normalizer, PreTokenizer, Token
 from .pretokenize import PatternPreTokenizer
 from .template import Template
+
+if TYPE_CHECKING:
+    from .bpe_kernel import BPEEngine
+    from .tokenizer import Tokenizer
 
 BYTES = 256
 
@@ -30,17 +40,21 @@ _NO_BYTE = {byte: "\uffff" for byte in range(BYTES) if chr(byte) not in BYTE_OF}
 _TO_LATIN1 = {**_NO_BYTE, **{ord(character): chr(byte) for character, byte in BYTE_OF.items()}}
 
 
-def to_bytes(text):
+def to_bytes(text: str) -> bytes:
     """UTF-8; a lone surrogate gives the three bytes that UTF-8 would give its number, so that it comes back."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def spell(data):
-    """Bytes as a token's string, in GPT-2's printable alphabet."""
+def spell(data: bytes) -> str:
+    """Bytes as a token's string, in GPT-2's printable alphabet.
+
+    >>> spell(" é".encode())
+    'ĠÃ©'
+    """
     return "".join(ALPHABET[byte] for byte in data)
 
 
-def unspell(token):
+def unspell(token: str) -> bytes | None:
     """Bytes of a token's string, or None where it is not made of that alphabet."""
     try:
         return token.translate(_TO_LATIN1).encode("latin-1")
@@ -59,7 +73,15 @@ class BPE:
     Differs  tiktoken puts U+FFFD in place of a lone surrogate, Hugging Face's library raises
     """
 
-    def __init__(self, vocab, merges, ranks=None, *, ignore_merges=False, special_tokens=()):
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        merges: Iterable[tuple[str, str]],
+        ranks: Sequence[int] | None = None,
+        *,
+        ignore_merges: bool = False,
+        special_tokens: Iterable[str] = (),
+    ):
         self.vocab, self.merges, self.ignore_merges = vocab, [tuple(pair) for pair in merges], ignore_merges
         self.by_rank = ranks is not None  # tiktoken's kind: merges of equal rank
         self.special_tokens = frozenset(special_tokens)
@@ -76,10 +98,13 @@ class BPE:
             self.pairs[vocab[left], vocab[right]] = rank, joined
 
     @classmethod
-    def from_ranks(cls, ranks, special_tokens=None):
+    def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Mapping[str, int] | None = None) -> BPE:
         """Model of a table {bytes: rank}, where the rank is also the id: any two tokens that make up a third may join.
 
         Source   tiktoken: a piece that is a token is that token, else merges by the rank of what they make
+
+        >>> BPE.from_ranks({**{bytes([byte]): byte for byte in range(256)}, b"lo": 256, b"low": 257}).merge(b"slow")
+        [(115, 1), (257, 3)]
         """
         special_tokens = special_tokens or {}
         splits = [(data[:i], data[i:], rank) for data, rank in ranks.items() for i in range(1, len(data))]
@@ -95,14 +120,14 @@ class BPE:
 
     @staticmethod
     def train(
-        texts,
-        vocab_size=32_000,
+        texts: Iterable[str],
+        vocab_size: int = 32_000,
         *,
-        pattern="gpt2",
-        min_frequency=2,
-        special_tokens=("<|endoftext|>",),
-        progress=False,
-    ):
+        pattern: str = "gpt2",
+        min_frequency: int = 2,
+        special_tokens: Iterable[str] = ("<|endoftext|>",),
+        progress: bool = False,
+    ) -> Tokenizer:
         """A byte-level tokenizer whose merges are learned from an iterable of texts.
 
         Ids: the special tokens; the 256 bytes in the order of their printable characters; then joined tokens in the
@@ -132,7 +157,7 @@ class BPE:
         pairs = [(tokens[a], tokens[b]) for a, b in zip(left, right, strict=True)]
         return byte_level(BPE(vocab, pairs, special_tokens=special_tokens), pattern, special_tokens)
 
-    def match(self, word, dropout=0.0, rng=None):
+    def match(self, word: str, dropout: float = 0.0, rng: np.random.Generator | None = None) -> list[Token]:
         """[(id, start, end)] of one piece of text; a token that ends inside a character spans the whole of it."""
         characters = [i for i, c in enumerate(word) for _ in to_bytes(c)]
         tokens, start = [], 0
@@ -141,18 +166,22 @@ class BPE:
             start += length
         return tokens
 
-    def merge(self, data, dropout=0.0, rng=None):
+    def merge(self, data: bytes, dropout: float = 0.0, rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
         """[(id, length)] of the tokens that some bytes are cut into."""
         *_, parts = self.steps(data, dropout, rng)
         return parts
 
-    def steps(self, data, dropout=0.0, rng=None):
+    def steps(
+        self, data: bytes, dropout: float = 0.0, rng: np.random.Generator | None = None
+    ) -> Iterator[list[tuple[int, int]]]:
         """The cut [(id, length)] of some bytes before the first merge, after it, and so on.
 
         With dropout each merge that could come next is passed over with that probability, and whole tokens are cut too.
 
         Source   Provilkov 2020 (arXiv:1910.13267) algorithm 1 for dropout
         """
+        if dropout and rng is None:
+            raise ValueError("dropout draws: expected rng, a numpy.random.Generator, got None")
         whole = spell(data)
         if self.ignore_merges and not dropout and whole in self.vocab and whole not in self.special_tokens:
             yield [(self.vocab[whole], len(data))]
@@ -161,27 +190,27 @@ class BPE:
         yield parts
         while True:
             pairs = [self.pairs.get((a, b)) for (a, _), (b, _) in zip(parts, parts[1:], strict=False)]
-            known = [(pair[0], i) for i, pair in enumerate(pairs) if pair]
-            if dropout:
+            known = [(pair[0], i, pair[1]) for i, pair in enumerate(pairs) if pair]
+            if rng is not None and dropout:
                 kept = rng.random(len(known)) >= dropout
                 known = [merge for merge, keep in zip(known, kept, strict=True) if keep]
             if not known:
                 return
-            _, i = min(known)
-            parts = [*parts[:i], (pairs[i][1], parts[i][1] + parts[i + 1][1]), *parts[i + 2 :]]
+            _, i, joined = min(known)
+            parts = [*parts[:i], (joined, parts[i][1] + parts[i + 1][1]), *parts[i + 2 :]]
             yield parts
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> BPEEngine | None:
         """The fast form of the pipeline; None where text is not cut by one of the patterns."""
         from .bpe_kernel import BPEEngine
 
         return BPEEngine(pretokenizer, self) if isinstance(pretokenizer, PatternPreTokenizer) else None
 
 
-def byte_level(model, pattern="gpt2", special_tokens=()):
+def byte_level(model: BPE, pattern: str = "gpt2", special_tokens: Iterable[str] = ()) -> Tokenizer:
     """Tokenizer of a BPE model and a pattern of PATTERNS; `special_tokens` names control tokens of its vocabulary."""
     from .decoders import ByteLevel
     from .tokenizer import Tokenizer
 
-    specials = {token: model.vocab.get(token) for token in special_tokens}
+    specials = {token: model.vocab.get(token, -1) for token in special_tokens}
     return Tokenizer(model, Identity(), PatternPreTokenizer(pattern), Template(), ByteLevel(), specials)

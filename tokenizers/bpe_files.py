@@ -1,14 +1,24 @@
 """Byte-level BPE in files: tokenizer.json's parts, GPT-2's vocab.json with merges.txt, tiktoken's table of ranks."""
 
+from __future__ import annotations
+
 import base64
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .bpe import ALPHABET, BPE, byte_level, unspell
 from .json_parts import checked_vocab, read_text, typed
+from .parts import PreTokenizer
 from .patterns import Pattern
 from .pretokenize import PATTERNS, PatternPreTokenizer
 from .pretokenizers import ByteLevel, Metaspace, Sequence, Split, Whole
 from .template import Template
+
+if TYPE_CHECKING:
+    from .added_tokens import AddedToken
+    from .tokenizer import Tokenizer
 
 MERGES_BESIDE = {"vocab.json": "merges.txt", "encoder.json": "vocab.bpe"}  # encoder.json: as GPT-2 was published
 PATTERN_OF_FILE = {"r50k_base": "gpt2", "p50k_base": "gpt2", "cl100k_base": "cl100k", "o200k_base": "o200k"}
@@ -17,7 +27,7 @@ OFF = {"dropout": None, "unk_token": None, "continuing_subword_prefix": None, "e
 # tokenizer.json
 
 
-def write_model(model):
+def write_model(model: BPE) -> dict[str, Any]:
     """The model of a tokenizer.json."""
     return {
         **OFF,
@@ -29,7 +39,7 @@ def write_model(model):
     }
 
 
-def read_model(found, added):
+def read_model(found: dict[str, Any], added: list[AddedToken]) -> BPE:
     """BPE of the model of a tokenizer.json; `added`: tokens that no merge makes and no piece of text is."""
     for name in OFF:
         if found.get(name):
@@ -46,13 +56,13 @@ def read_model(found, added):
     return BPE(vocab, merges, ignore_merges=ignore_merges, special_tokens=apart)
 
 
-def in_characters(pretokenizer):
+def in_characters(pretokenizer: PreTokenizer) -> bool:
     """Whether a file's pre-tokenizer leaves the text in characters, as Llama's do (none, or ▁ in place of blanks)."""
     steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
     return isinstance((steps or (Whole(),))[-1], (Whole, Metaspace))
 
 
-def over_text(pretokenizer):
+def over_text(pretokenizer: PreTokenizer) -> PreTokenizer:
     """What cuts text as a file's pre-tokenizer cuts it before it spells bytes: our model takes the text itself."""
     steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
     *before, last = steps or (Whole(),)
@@ -69,7 +79,7 @@ def over_text(pretokenizer):
     return Sequence(tuple(before))
 
 
-def in_bytes(pretokenizer):
+def in_bytes(pretokenizer: PreTokenizer) -> PreTokenizer:
     """The inverse of `over_text`."""
     steps = pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else (pretokenizer,)
     last, spell = (steps or (None,))[-1], ByteLevel(False, True, False)
@@ -93,14 +103,14 @@ def _read_merge(pair):
 # vocab.json and merges.txt
 
 
-def merges_beside(path, document):
+def merges_beside(path: Path, document: Any) -> Path | None:
     """The file of merges that belongs to a vocab.json, None where the document is a tokenizer.json."""
     if path.name not in MERGES_BESIDE or (isinstance(document, dict) and isinstance(document.get("model"), dict)):
         return None
     return path.with_name(MERGES_BESIDE[path.name])
 
 
-def from_vocab_and_merges(vocab, merges_path):
+def from_vocab_and_merges(vocab: Any, merges_path: Path) -> Tokenizer:
     """Tokenizer of GPT-2's two files; tokens that are neither a byte nor merged of two are its control tokens."""
     if not merges_path.is_file():
         raise ValueError(f"lacks {merges_path.name} beside it")
@@ -120,10 +130,10 @@ def from_vocab_and_merges(vocab, merges_path):
     return byte_level(BPE(vocab, merges, special_tokens=specials), "gpt2", specials)
 
 
-def vocab_and_merges_text(tokenizer):
+def vocab_and_merges_text(tokenizer: Tokenizer) -> tuple[str, str]:
     """Texts of vocab.json and merges.txt."""
-    model = tokenizer.model
-    if model.ignore_merges or tokenizer.template != Template() or tokenizer.pretokenizer.pattern != "gpt2":
+    model, around = tokenizer.model, (tokenizer.template, tokenizer.pretokenizer)
+    if not isinstance(model, BPE) or model.ignore_merges or around != (Template(), PatternPreTokenizer("gpt2")):
         raise ValueError("vocab.json holds GPT-2's kind of tokenizer only: save as tokenizer.json")
     made = {*ALPHABET.values(), *(left + right for left, right in model.merges)}
     if bad := sorted(set(model.vocab) - made ^ set(tokenizer.special_tokens)):
@@ -136,19 +146,20 @@ def vocab_and_merges_text(tokenizer):
 # .tiktoken
 
 
-def from_tiktoken(path, pattern=None, special_tokens=None):
+def from_tiktoken(path: Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None) -> Tokenizer:
     """Tokenizer of a table of ranks: base64 of the bytes, a blank, the rank, in every line."""
     pattern = pattern or PATTERN_OF_FILE.get(path.stem)
     if pattern is None:
         raise ValueError(f"does not say how text is cut: give pattern, one of {', '.join(PATTERNS)}")
     PatternPreTokenizer(pattern)  # an unknown name is told before the file is read
-    text, ranks = read_text(path), {}
+    text = read_text(path)
+    ranks: dict[bytes, int] = {}
     if not text.endswith("\n"):
         raise ValueError("the last line has no end: empty or cut off")
     for number, line in enumerate(text[:-1].split("\n"), 1):
         try:
-            encoded, rank = line.split()
-            data, rank = base64.b64decode(encoded, validate=True), int(rank)
+            encoded, number_of_rank = line.split()
+            data, rank = base64.b64decode(encoded, validate=True), int(number_of_rank)
         except ValueError as error:
             raise ValueError(f"line {number}: expected base64 and a rank, got {line!r:.40}") from error
         if data in ranks or not data:
@@ -157,11 +168,11 @@ def from_tiktoken(path, pattern=None, special_tokens=None):
     return byte_level(BPE.from_ranks(ranks, special_tokens), pattern, special_tokens or ())
 
 
-def tiktoken_text(tokenizer):
+def tiktoken_text(tokenizer: Tokenizer) -> str:
     """Text of a .tiktoken file, which holds neither pattern nor control tokens."""
     model = tokenizer.model
-    ordinary = {unspell(token): i for token, i in model.vocab.items() if token not in tokenizer.special_tokens}
-    if not model.by_rank:
+    ordinary = {unspell(token) or b"": i for token, i in model.vocab.items() if token not in tokenizer.special_tokens}
+    if not isinstance(model, BPE) or not model.by_rank:
         raise ValueError(".tiktoken holds ranks, not merges, whose ids may differ: make the model with BPE.from_ranks")
     lines = (base64.b64encode(data).decode() + f" {i}\n" for data, i in sorted(ordinary.items(), key=lambda kv: kv[1]))
     return "".join(lines)

@@ -14,7 +14,9 @@ Whether two neighbours stay as they are is known from how each came to be (`stay
 Source   the same theorem and search: github.com/github/rust-gems, crate bpe (2024)
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,6 +28,10 @@ from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
 from .trie import step, token_of, trie_of
 from .utf8 import byte_array
+
+if TYPE_CHECKING:
+    from .bpe import BPE
+    from .pretokenize import PatternPreTokenizer
 
 NEVER = 1 << 30  # above every rank
 LONGEST_TOKEN = 1 << 12  # bytes
@@ -86,7 +92,7 @@ class Scratch(NamedTuple):
     memo: np.ndarray
 
 
-def make_scratch(longest, size):
+def make_scratch(longest: int, size: int) -> Scratch:
     """Scratch for tokens of at most `longest` bytes and pieces of at most `size`."""
     room = np.empty(2 * longest, np.int32), np.empty(3, np.int32), np.zeros(size + 1, bool)
     return Scratch(*room, np.full(MEMO, -1, np.int64))
@@ -94,6 +100,7 @@ def make_scratch(longest, size):
 
 @bare
 def fill_merges(merges, left, right, rank, joined):
+    """Put pairs into empty tables: left[m] and right[m] become joined[m], at rank[m]."""
     for m in range(len(left)):
         slot = find_pair(merges.slots, int(left[m]), int(right[m]))
         merges.slots[slot] = (int(left[m]) << 21 | int(right[m])) << 21 | (int(rank[m]) + 1)
@@ -279,7 +286,7 @@ def place_block(data, starts, pattern, kinds, sizes, ids, row_starts, offsets, w
             word += 1
 
 
-def make_merges(left, right, rank, joined):
+def make_merges(left: np.ndarray, right: np.ndarray, rank: np.ndarray, joined: np.ndarray) -> Merges:
     """Merges of as many pairs, as arrays."""
     size = 1 << (2 * len(left)).bit_length()
     merges = Merges(np.zeros(size, np.int64), np.zeros(size, np.int32), np.zeros(size, np.uint8))
@@ -287,7 +294,7 @@ def make_merges(left, right, rank, joined):
     return merges
 
 
-def derived(merges, symbols, starts, scratch):
+def derived(merges: Merges, symbols: np.ndarray, starts: np.ndarray, scratch: Scratch) -> tuple[Merges, np.ndarray]:
     """(the merges that can happen, `Tokens.made`): of all that spell a token, the one that makes it of its symbols."""
     made = np.zeros((len(starts) - 1, 4), np.int32)
     derive(merges, symbols, starts, scratch, made)
@@ -296,7 +303,7 @@ def derived(merges, symbols, starts, scratch):
     return make_merges(left[joined], right[joined], rank[joined], joined), made
 
 
-def orderly(made):
+def orderly(made: np.ndarray) -> np.ndarray:
     """(V,) bool: each merge that makes a token, and what it joins, comes after those before it."""
     rank, left, right, _ = made.T
     joined = (rank >= 0) & (rank < NEVER)
@@ -312,7 +319,7 @@ def orderly(made):
 class BPEEngine(Engine):
     """Tables of one byte-level BPE tokenizer."""
 
-    def __init__(self, pretokenizer, model):
+    def __init__(self, pretokenizer: PatternPreTokenizer, model: BPE):
         super().__init__()
         self.pattern, self.kinds = PATTERN_NUMBERS[pretokenizer.pattern], kind_table()
         data, starts = self._spelled(model)

@@ -3,11 +3,19 @@
 Unlike SentencePieceBPE the pairs are listed, and unknown characters are spelled as bytes before anything is joined.
 """
 
+from __future__ import annotations
+
 import heapq
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from .inputs import check_ids
 from .json_parts import typed
+from .parts import Normalizer, PreTokenizer, Token
 from .pieces import BYTE_PIECES
+
+if TYPE_CHECKING:
+    from .added_tokens import AddedToken
 
 
 class CharacterBPE:
@@ -21,11 +29,21 @@ class CharacterBPE:
              characters would be lost
     """
 
-    def __init__(self, vocab, merges, *, unk_token=None, fuse_unk=False, byte_fallback=False, ignore_merges=False):
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        merges: Iterable[tuple[str, str]],
+        *,
+        unk_token: str | None = None,
+        fuse_unk: bool = False,
+        byte_fallback: bool = False,
+        ignore_merges: bool = False,
+    ):
         self.vocab, self.merges = vocab, [tuple(pair) for pair in merges]
         self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
         self.ignore_merges = ignore_merges
         self._byte_ids = [vocab.get(piece) for piece in BYTE_PIECES]
+        self._unk_id = None if unk_token is None else vocab.get(unk_token)
         check_ids(vocab)
         if unk_token is not None and unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
@@ -37,13 +55,13 @@ class CharacterBPE:
                 raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are tokens")
             self.pairs[vocab[left], vocab[right]] = rank, vocab[left + right]
 
-    def match(self, text):
+    def match(self, text: str) -> list[Token]:
         """[(id, start, end)] of a piece of text."""
         if self.ignore_merges and text in self.vocab:
             return [(self.vocab[text], 0, len(text))]
         symbols = self._symbols(text)  # None where a symbol was joined to the one on its left
         before, after = list(range(-1, len(symbols))), list(range(1, len(symbols) + 1))
-        agenda = []
+        agenda: list[tuple[int, int, int]] = []  # rank, place of the left symbol, what it becomes
 
         def propose(left):
             if left >= 0 and after[left] < len(symbols):
@@ -79,16 +97,16 @@ class CharacterBPE:
             elif self.fuse_unk and unknown:
                 symbols[-1] = (symbols[-1][0], symbols[-1][1], at + 1)
             else:
-                symbols.append((self.vocab[self.unk_token], at, at + 1))
+                symbols.append((self._unk_id, at, at + 1))
                 unknown = True
         return symbols
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> None:
         """None: there is no fast form yet."""
         return None
 
 
-def read_character_bpe(found, added):
+def read_character_bpe(found: dict[str, Any], added: list[AddedToken]) -> CharacterBPE:
     """CharacterBPE of the model of a tokenizer.json."""
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if found.get(name):
@@ -102,10 +120,11 @@ def read_character_bpe(found, added):
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
     unk_token = typed(found.get("unk_token"), (str, type(None)), "model: unk_token")
-    return CharacterBPE(dict(found["vocab"]), merges, unk_token=unk_token, **flags)
+    return CharacterBPE(dict(found["vocab"]), map(tuple, merges), unk_token=unk_token, **flags)
 
 
-def write_character_bpe(model):
+def write_character_bpe(model: CharacterBPE) -> dict[str, Any]:
+    """The model of a tokenizer.json."""
     return {
         "dropout": None,
         "unk_token": model.unk_token,

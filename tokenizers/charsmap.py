@@ -4,13 +4,17 @@ The table, the precompiled character map of a model file, is a trie as a double 
 the longest key at each place of the text is replaced, and what is no key stays.
 """
 
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from .normalize import REPLACEMENT, Normalized
+from .parts import Character
 from .pieces import SPACE, longest_first
 
 LEAF = 1 << 31
@@ -26,7 +30,7 @@ class Charsmap:
     Raises   ValueError: sizes do not fit, or a unit points outside
     """
 
-    def __init__(self, blob):
+    def __init__(self, blob: bytes):
         size = struct.unpack("<I", blob[:4])[0] if len(blob) > 4 else 0
         if size < 1024 or size % 1024 or size >= len(blob) - 4:
             raise ValueError(f"charsmap of {len(blob)} bytes: expected a trie of a multiple of 1024, got {size}")
@@ -45,7 +49,7 @@ class Charsmap:
         if nodes[leaves].any() or self.values[~nodes].max(initial=0) >= len(self.strings):
             raise ValueError("charsmap: a value points outside the strings")
 
-    def longest(self, text, at):
+    def longest(self, text: str, at: int) -> tuple[int, str] | None:
         """(end, replacement) of the longest key at a place of a text, None where there is none."""
         node, found = 0, None
         for end in range(at + 1, len(text) + 1):
@@ -57,7 +61,7 @@ class Charsmap:
                 found = end, self.string_of(node)
         return found
 
-    def shortest(self, text):
+    def shortest(self, text: str) -> str | None:
         """Replacement of the shortest key that begins a text, None where none does."""
         node = 0
         for byte in text.encode():
@@ -68,12 +72,12 @@ class Charsmap:
                 return self.string_of(node)
         return None
 
-    def child(self, node, byte):
+    def child(self, node: int, byte: int) -> int:
         """The node behind a byte, or 0: nothing leads to the root."""
         node = int(self.bases[node]) ^ byte
         return node if self.labels[node] == byte else 0
 
-    def string_of(self, node):
+    def string_of(self, node: int) -> str:
         """What replaces the key that ends at a node."""
         at = int(self.values[self.bases[node]])
         return self.strings[at : self.strings.index(0, at)].decode("utf-8", "replace")
@@ -103,25 +107,28 @@ class SentencePieceNormalizer:
         _ = self.map  # a broken one is told at once
 
     @classmethod
-    def named(cls, name, **options):
+    def named(cls, name: str, **options: Any) -> "SentencePieceNormalizer":
         """Normalizer with one of the character maps nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf, identity."""
         from .charsmap_rules import compiled_charsmap
 
         return cls(compiled_charsmap(name), name=name, **options)
 
     @cached_property
-    def map(self):
+    def map(self) -> Charsmap | None:
+        """The character map, read; None where there is none."""
         return Charsmap(self.charsmap) if self.charsmap else None
 
     @cached_property
-    def kept(self):
+    def kept(self) -> re.Pattern[str] | None:
+        """A pattern that finds user-defined pieces, None where there are none."""
         return longest_first(self.user_defined)
 
     @property
-    def blank(self):
+    def blank(self) -> str:
+        """How a blank is written."""
         return SPACE if self.escape_whitespaces else " "
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         """Normalized form of a text; the source of the blank put before it is empty."""
         text = "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
         parts, first = list(self.rewrite(text)), 0
@@ -145,7 +152,7 @@ class SentencePieceNormalizer:
             chars.append((self.blank, len(text), len(text)))
         return Normalized("".join(c for c, _, _ in chars), [a for _, a, _ in chars], [b for _, _, b in chars])
 
-    def rewrite(self, text):
+    def rewrite(self, text: str) -> Iterator[Character]:
         """(replacement, start, end) of a text's user-defined pieces, keys of the map, and other characters."""
         at = 0
         while at < len(text):

@@ -3,7 +3,9 @@
 A byte tells most: an ASCII letter before another ASCII character is no key of any map, so it is copied.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from ._jit import bare, inlined
 from .charsmap import LEAF
 from .pieces import SPACE
 from .trie import build_trie, step, token_of
+
+if TYPE_CHECKING:
+    from .charsmap import SentencePieceNormalizer
 
 PLAIN, BLANK, BEFORE_ASCII, LOOK_UP = range(4)  # unchanged; a blank; unchanged before ASCII; see the map
 SPACE_BYTES = SPACE.encode()
@@ -80,18 +85,21 @@ def longest_end(trie, data, i, stop):
 
 @inlined
 def character_end(data, i):
+    """End of the character whose first byte is data[i]."""
     byte = data[i]
     return i + (1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4)
 
 
 @inlined
 def put(normal, n, byte, begin, end):
+    """Append a byte that comes from text[begin:end]; the new size."""
     normal.data[n], normal.begin[n], normal.end[n] = byte, begin, end
     return n + 1
 
 
 @inlined
 def put_blank(rules, normal, n, begin, end):
+    """Append a blank, as ▁ or as it is; the new size."""
     if not rules.escape:
         return put(normal, n, 0x20, begin, end)
     n = put(normal, n, B0, begin, end)
@@ -174,10 +182,11 @@ def normalize(data, start, stop, rules, normal):
 
 @inlined
 def ends_in_space(data, n):
+    """Whether n bytes end in ▁."""
     return n >= 3 and data[n - 3] == B0 and data[n - 2] == B1 and data[n - 1] == B2
 
 
-def rules_of(normalizer):
+def rules_of(normalizer: SentencePieceNormalizer) -> Rules:
     """Rules of a SentencePieceNormalizer."""
     units, strings = np.full(256, LEAF, np.uint32), b" \0"
     units[0] = 0  # a root without children
@@ -207,7 +216,7 @@ def _kind(byte, charsmap, kept):
     return (LOOK_UP if leads_on else BLANK) if blank else BEFORE_ASCII
 
 
-def by_words(normalizer, kinds):
+def by_words(normalizer: SentencePieceNormalizer, kinds: np.ndarray) -> bool:
     """Whether what is between two blanks of the text is normalized without a look beyond them."""
     charsmap, blanks = normalizer.map, np.flatnonzero(kinds == BLANK).tolist()
     inside = [byte for byte in blanks if any(byte in piece.encode() for piece in normalizer.user_defined)]
@@ -216,7 +225,7 @@ def by_words(normalizer, kinds):
     return 0x20 in blanks and not inside
 
 
-def follows_kernel(normalizer):
+def follows_kernel(normalizer: SentencePieceNormalizer) -> bool:
     """Whether the kernel collapses blanks as the plain form does: not inside a string that has two in a row."""
     strings = bytes(normalizer.map.strings) if normalizer.map else b""
     return not normalizer.remove_extra_whitespaces or (

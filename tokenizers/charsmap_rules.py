@@ -7,6 +7,7 @@ are no longer than those that one character stands for.
 
 import struct
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from itertools import groupby, product
 
@@ -24,7 +25,7 @@ NMT_KEPT = "\uff5e"
 
 
 @cache
-def compiled_charsmap(name):
+def compiled_charsmap(name: str) -> bytes:
     """Bytes of a precompiled character map of NAMES; b"" for identity.
 
     Raises   ValueError: the name is not one of these
@@ -34,7 +35,7 @@ def compiled_charsmap(name):
     return compile_rules(rules(name)) if name != "identity" else b""
 
 
-def rules(name):
+def rules(name: str) -> dict[str, str]:
     """{string: replacement} of a normalizer.
 
     Source   sentencepiece 0.2.3, builder.cc
@@ -52,9 +53,11 @@ def rules(name):
     return rules
 
 
-def nfkc_rules():
+def nfkc_rules() -> dict[str, str]:
     """{string: its Normalization Form KC} of characters, and of the sequences that compose to fewer."""
-    rules, spellings, sequences = {}, {}, set()
+    rules: dict[str, str] = {}
+    spellings: dict[str, list[str]] = {}
+    sequences = set()
     for c in CHARACTERS:
         if unicodedata.is_normalized("NFKD", c):
             continue  # then it is normalized in every form
@@ -74,7 +77,7 @@ def nfkc_rules():
     return rules
 
 
-def without_redundant(rules):
+def without_redundant(rules: dict[str, str]) -> dict[str, str]:
     """Rules without those that shorter ones already give."""
     kept = {key: out for key, out in rules.items() if len(key) == 1}
     for length in range(2, max(map(len, rules)) + 1):
@@ -83,7 +86,7 @@ def without_redundant(rules):
     return kept
 
 
-def rewrite(rules, text, longest):
+def rewrite(rules: dict[str, str], text: str, longest: int) -> str:
     """Text with the longest key at each place replaced."""
     out, at = [], 0
     while at < len(text):
@@ -96,7 +99,7 @@ def rewrite(rules, text, longest):
     return "".join(out)
 
 
-def fold_case(c):
+def fold_case(c: str) -> str:
     """Simple case folding: one character for one."""
     folded = c.casefold()
     if len(folded) > 1:
@@ -104,7 +107,7 @@ def fold_case(c):
     return folded if len(folded) == 1 else c
 
 
-def compile_rules(rules):
+def compile_rules(rules: dict[str, str]) -> bytes:
     """Rules as a precompiled character map: size of the double array, the array, the strings."""
     places, strings = {}, bytearray()
     for out in sorted(set(rules.values())):
@@ -114,7 +117,7 @@ def compile_rules(rules):
     return struct.pack("<I", 4 * len(units)) + units.astype("<u4").tobytes() + bytes(strings)
 
 
-def double_array(items):
+def double_array(items: Iterable[tuple[bytes, int]]) -> np.ndarray:
     """Units of the trie of sorted (key, value); equal subtrees are stored once.
 
     Source   darts-clone's format (see Charsmap); Aoe 1989 for the double array
@@ -145,7 +148,7 @@ def double_array(items):
     return units
 
 
-def place_children(label_sets):
+def place_children(label_sets: list[list[int]]) -> tuple[np.ndarray, int]:
     """A base for each set of labels, such that no base ^ label is taken twice and no base; and the array's size."""
     starts = np.cumsum([0, *map(len, label_sets)])
     bases, free = np.empty(len(label_sets), np.int64), np.ones((2, 2 * starts[-1] + 512), bool)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from typing import Any
 
 from . import decoders, normalizers, pretokenizers
 from .json_parts import typed
@@ -28,7 +29,7 @@ KNOWN = {
 CHOICES = {"behavior": pretokenizers.BEHAVIORS, "prepend_scheme": ("always", "first", "never")}
 
 
-def read(found, role):
+def read(found: Any, role: str) -> Any:
     """Component of a role ("normalizer", "pre_tokenizer", "decoder") from its JSON value; null does nothing.
 
     Raises   ValueError: unknown, by name, or a field is of a wrong kind; KeyError: a field is missing
@@ -75,7 +76,7 @@ def _value(value, field, role):
     return value
 
 
-def write(component):
+def write(component: Any) -> dict[str, Any] | None:
     """JSON value of a component."""
     if component in ABSENT.values():
         return None

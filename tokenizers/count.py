@@ -1,16 +1,24 @@
 """Counting the distinct words of a corpus: texts are read once, a block at a time, and each word is held once."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._jit import bare, inlined
 from .engine import code_array, encoded
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
+
+if TYPE_CHECKING:
+    from .normalize import BertNormalizer
+    from .pretokenize import BertPreTokenizer, PatternPreTokenizer
 
 KEY_FACTOR, SLOT_FACTOR, KEY_MASK = 0x2C1B3D, 0x19F2A59B, (1 << 40) - 1  # of hashes; no product leaves int64
 PACKED = 1 << 60  # marks keys that are the word itself
@@ -181,11 +189,11 @@ def count_folded(words, codes, start, end, fold, buffer):
 class WordCounter:
     """Words that grow as texts come; `unit` is np.uint8 or np.uint32."""
 
-    def __init__(self, unit):
+    def __init__(self, unit: type[np.uint8] | type[np.uint32]):
         empty = np.empty(0, unit), np.zeros(1, np.int64), np.empty((0, 2), np.int64), np.zeros(2, np.int64)
         self.words = WordTable(np.zeros(1, np.int32), *empty)
 
-    def make_room(self, words, units):
+    def make_room(self, words: int, units: int) -> None:
         """Room for so many more of each."""
         slots, held, starts, records, used = self.words
         words, units = int(used[0]) + words + 1, int(used[1]) + units
@@ -198,13 +206,13 @@ class WordCounter:
             self.words = self.words._replace(slots=np.zeros(1 << (2 * words).bit_length(), np.int32))
             fill_slots(self.words)
 
-    def add(self, words, counts):
+    def add(self, words: list[str], counts: ArrayLike) -> None:
         """Count words given as a list of str, each so many times."""
         units, starts = code_array(words)
         self.make_room(len(words), len(units))
         count_given(self.words, units, starts, np.asarray(counts, np.int64))
 
-    def result(self):
+    def result(self) -> Words:
         """The Words; ValueError if there are none."""
         n, size = self.words.used.tolist()
         if n == 0:
@@ -212,14 +220,14 @@ class WordCounter:
         return Words(self.words.units[:size], self.words.starts[: n + 1], self.words.records[:n, 1].copy())
 
 
-def grown(array, size):
+def grown(array: np.ndarray, size: int) -> np.ndarray:
     """The array with room for `size` rows; what comes after the old ones is not set."""
     larger = np.empty((size, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger
 
 
-def count_pieces(texts, pretokenizer, progress=False):
+def count_pieces(texts: Iterable[str], pretokenizer: PatternPreTokenizer, progress: bool = False) -> Words:
     """Words, as UTF-8, of the distinct pieces of an iterable of texts."""
     counter, kinds, pattern = WordCounter(np.uint8), kind_table(), PATTERN_NUMBERS[pretokenizer.pattern]
     for block in read_blocks(texts, progress):
@@ -229,7 +237,9 @@ def count_pieces(texts, pretokenizer, progress=False):
     return counter.result()
 
 
-def count_words(texts, normalizer, pretokenizer, progress=False):
+def count_words(
+    texts: Iterable[str], normalizer: BertNormalizer, pretokenizer: BertPreTokenizer, progress: bool = False
+) -> Words:
     """Words, as code points, of an iterable of texts: BERT's, normalized."""
     counter, fold = WordCounter(np.uint32), fold_table(normalizer)
     for block in read_blocks(texts, progress):
@@ -245,7 +255,7 @@ def count_words(texts, normalizer, pretokenizer, progress=False):
     return counter.result()
 
 
-def keep_frequent(words, limit):
+def keep_frequent(words: Words, limit: int) -> Words:
     """The words that hold none but the `limit` most frequent code points, of equals the smaller ones.
 
     Raises   ValueError: limit < 1, or no word is left
@@ -263,7 +273,7 @@ def keep_frequent(words, limit):
     return Words(words.units[np.repeat(whole, lengths)], starts, words.counts[whole])
 
 
-def read_blocks(texts, progress=False):
+def read_blocks(texts: Iterable[str], progress: bool = False) -> Iterator[list[str]]:
     """Lists of texts, of BLOCK characters or so together, from an iterable that is read once.
 
     Raises   TypeError: it is no iterable of str; says which item is not
@@ -283,7 +293,7 @@ def read_blocks(texts, progress=False):
         yield block
 
 
-def read_files(paths):
+def read_files(paths: Iterable[str | PathLike[str]]) -> Iterator[str]:
     """The lines of UTF-8 text files with their ends, one file after another, for `train`; read as they are needed.
 
     Raises   ValueError: a file is not UTF-8 (says which); TypeError: paths is one path
@@ -302,7 +312,7 @@ def _lines(paths):
                 raise ValueError(f"{path}: not UTF-8 text: {error}") from error
 
 
-def show_progress(items, shown, name, unit):
+def show_progress(items: Iterable, shown: bool, name: str, unit: str) -> Any:
     """The items, with a bar on stderr if asked."""
     if not shown:
         return items

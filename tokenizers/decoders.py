@@ -17,18 +17,22 @@ CLOSED_UP = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
 class Decoder:
     """What makes text of tokens."""
 
-    def decode(self, tokens, clean_up=None):
+    def decode(self, tokens: list[str], clean_up: bool | None = None) -> str:
         """Text of a list of tokens; clean_up, if not None, in place of the component's own `cleanup`."""
         if clean_up is not None and hasattr(self, "cleanup"):
-            return replace(self, cleanup=clean_up).decode(tokens)
+            return replace(self, cleanup=clean_up).decode(tokens)  # type: ignore[type-var]  # all are dataclasses
         return "".join(self.decode_chain(tokens))
+
+    def decode_chain(self, tokens: list[str]) -> list[str]:
+        """The strings that the tokens become."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Spaced(Decoder):
     """A space between all tokens: no decoder in the file."""
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         return [" ".join(tokens)]
 
 
@@ -42,7 +46,7 @@ class WordPiece(Decoder):
     prefix: str = "##"
     cleanup: bool = True
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         inside = [i > 0 and token.startswith(self.prefix) for i, token in enumerate(tokens)]
         parts = [
             token[len(self.prefix) :] if inner else " " * (i > 0) + token
@@ -51,7 +55,7 @@ class WordPiece(Decoder):
         return list(map(closed_up, parts)) if self.cleanup else parts
 
 
-def closed_up_text(text):
+def closed_up_text(text: str) -> str:
     """The same for a whole text, where an apostrophe between blanks loses both.
 
     Source   clean_up_tokenization of Hugging Face's transformers
@@ -59,7 +63,7 @@ def closed_up_text(text):
     return closed_up(text.replace(" ' ", "'"))
 
 
-def closed_up(token):
+def closed_up(token: str) -> str:
     """No space before punctuation and contractions."""
     for end in CLOSED_UP:
         token = token.replace(" " + end, end)
@@ -77,7 +81,7 @@ class ByteLevel(Decoder):
     trim_offsets: bool = True
     use_regex: bool = True
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         data = b"".join(data if (data := unspell(token)) is not None else token.encode() for token in tokens)
         parts = re.split(b"(\xed[\xa0-\xbf][\x80-\xbf])", data)
         return [part.decode("utf-8", ("replace", "surrogatepass")[i % 2]) for i, part in enumerate(parts)]
@@ -91,7 +95,7 @@ class Metaspace(Decoder):
     prepend_scheme: str = "always"
     split: bool = True
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         first = "" if self.prepend_scheme != "never" else " "
         return [token.replace(self.replacement, " " if i else first) for i, token in enumerate(tokens)]
 
@@ -102,7 +106,7 @@ class BPEDecoder(Decoder):
 
     suffix: str = "</w>"
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         return [token.replace(self.suffix, " " * (i < len(tokens) - 1)) for i, token in enumerate(tokens)]
 
 
@@ -110,17 +114,17 @@ class BPEDecoder(Decoder):
 class ByteFallback(Decoder):
     """Runs of tokens such as <0xE4> are bytes of UTF-8; where they are not, each is U+FFFD."""
 
-    def decode_chain(self, tokens):
-        out = []
+    def decode_chain(self, tokens: list[str]) -> list[str]:
+        out: list[str] = []
         for is_byte, run in groupby(tokens, lambda token: re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", token) is not None):
-            run = list(run)
-            if is_byte:
-                data = bytes(int(token[3:5], 16) for token in run)
-                try:
-                    run = [data.decode()]
-                except UnicodeDecodeError:
-                    run = ["\ufffd"] * len(run)
-            out += run
+            if not is_byte:
+                out += run
+                continue
+            data = bytes(int(token[3:5], 16) for token in run)
+            try:
+                out.append(data.decode())
+            except UnicodeDecodeError:
+                out += ["\ufffd"] * len(data)
         return out
 
 
@@ -128,7 +132,7 @@ class ByteFallback(Decoder):
 class Fuse(Decoder):
     """All tokens as one, so that the next step works on the whole."""
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         return ["".join(tokens)]
 
 
@@ -140,7 +144,7 @@ class Strip(Decoder):
     start: int = 0
     stop: int = 0
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         out = []
         for token in tokens:
             before = len(token) - len(token.lstrip(self.content))
@@ -156,7 +160,7 @@ class Replace(Decoder):
     pattern: Pattern
     content: str
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         return [self.pattern.replaced(token, self.content) for token in tokens]
 
 
@@ -168,7 +172,7 @@ class CTC(Decoder):
     word_delimiter_token: str = "|"
     cleanup: bool = True
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         parts = [token.replace(self.pad_token, "") for token, _ in groupby(tokens)]
         if self.cleanup:
             parts = [closed_up(part).replace(self.word_delimiter_token, " ") for part in parts]
@@ -181,7 +185,7 @@ class Sequence(Decoder):
 
     decoders: tuple = field(default=())
 
-    def decode_chain(self, tokens):
+    def decode_chain(self, tokens: list[str]) -> list[str]:
         for decoder in self.decoders:
             tokens = decoder.decode_chain(tokens)
         return tokens

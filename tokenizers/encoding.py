@@ -1,5 +1,7 @@
 """What encoding gives: an Encoding of one text as lists, a Batch of many as arrays."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -7,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
+from .parts import Span
 from .template import SEQUENCES
 
 COLUMNS = ("ids", "type_ids", "offsets", "word_ids", "special_tokens_mask", "sequence_ids")
@@ -28,42 +31,43 @@ class Encoding:
     sequence_ids: list
 
     @property
-    def attention_mask(self):
+    def attention_mask(self) -> list[int]:
+        """1 for each token: nothing here is padding."""
         return [1] * len(self.ids)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.ids)
 
-    def token_to_sequence(self, token):
+    def token_to_sequence(self, token: int) -> int | None:
         """0 or 1, None at a special token."""
         return self.sequence_ids[token]
 
-    def token_to_word(self, token):
+    def token_to_word(self, token: int) -> int | None:
         """The word that a token is of, None at a special token."""
         return self.word_ids[token]
 
-    def token_to_chars(self, token):
+    def token_to_chars(self, token: int) -> Span | None:
         """(start, end) of a token in its text, None at a special token."""
         return None if self.sequence_ids[token] is None else self.offsets[token]
 
-    def char_to_token(self, char, sequence=0):
+    def char_to_token(self, char: int, sequence: int = 0) -> int | None:
         """The first token whose slice holds a character, None where none does."""
         for token, (start, end) in enumerate(self.offsets):
             if start <= char < end and self.sequence_ids[token] == sequence:
                 return token
         return None
 
-    def char_to_word(self, char, sequence=0):
+    def char_to_word(self, char: int, sequence: int = 0) -> int | None:
         """The word that a character is in, None where it is in none."""
         token = self.char_to_token(char, sequence)
         return None if token is None else self.word_ids[token]
 
-    def word_to_tokens(self, word, sequence=0):
+    def word_to_tokens(self, word: int, sequence: int = 0) -> Span | None:
         """(first, last + 1) of a word's tokens, None where it has none."""
         found = [t for t, w in enumerate(self.word_ids) if w == word and self.sequence_ids[t] == sequence]
         return (found[0], found[-1] + 1) if found else None
 
-    def word_to_chars(self, word, sequence=0):
+    def word_to_chars(self, word: int, sequence: int = 0) -> Span | None:
         """(start, end) of a word in its text, None where it has no tokens."""
         tokens = self.word_to_tokens(word, sequence)
         return None if tokens is None else (self.offsets[tokens[0]][0], self.offsets[tokens[1] - 1][1])
@@ -95,7 +99,14 @@ class Batch:
     Units    word_ids and sequence_ids are -1 and offsets (0, 0) at special tokens; truncated is set where text is lost
     """
 
-    def __init__(self, layout, sequences, truncated, text_index, vocabulary):
+    def __init__(
+        self,
+        layout: list[tuple[str, int, int | None]],
+        sequences: dict[str, Kept],
+        truncated: np.ndarray,
+        text_index: np.ndarray,
+        vocabulary: list[str | None],
+    ):
         """layout: (name, type id, id) of the template's pieces; sequences: name → Kept; vocabulary: id → token."""
         lengths = sum(kept.lengths for kept in sequences.values()) + sum(name not in sequences for name, *_ in layout)
         self.starts = np.zeros(len(text_index) + 1, np.int64)
@@ -125,39 +136,45 @@ class Batch:
         return np.repeat(np.tile(values, len(self)), np.stack(lengths, axis=1).ravel())
 
     @cached_property
-    def type_ids(self):
+    def type_ids(self) -> np.ndarray:
+        """(T,) int32: the segment of each token, as the template numbers it."""
         return self._repeat(lambda piece: piece[1])
 
     @cached_property
-    def sequence_ids(self):
+    def sequence_ids(self) -> np.ndarray:
+        """(T,) int32: 0 or 1, the text of a pair that a token is of; -1 at special tokens."""
         return self._repeat(lambda piece: SEQUENCES.index(piece[0]) if piece[0] in SEQUENCES else -1)
 
     @cached_property
-    def special_tokens_mask(self):
+    def special_tokens_mask(self) -> np.ndarray:
+        """(T,) bool: which tokens the template put there."""
         return self.sequence_ids < 0
 
     @cached_property
-    def offsets(self):
+    def offsets(self) -> np.ndarray:
+        """(T, 2) int32: start and end of each token in its own text; (0, 0) at special tokens."""
         pairs = self._lay_out(np.int64, lambda segments: segments.offsets.view(np.int64)[:, 0], lambda _: 0)
         return pairs.view(np.int32).reshape(-1, 2)
 
     @cached_property
-    def word_ids(self):
+    def word_ids(self) -> np.ndarray:
+        """(T,) int32: the word that each token is of; -1 at special tokens."""
         return self._lay_out(np.int32, lambda segments: segments.word_ids, lambda _: -1)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts) - 1
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
+        """(R,) int64: tokens of each row."""
         return np.diff(self.starts)
 
-    def row(self, b):
+    def row(self, b: int) -> dict[str, np.ndarray]:
         """Views of the arrays of one row, by name."""
         part = slice(self.starts[b], self.starts[b + 1])
         return {name: getattr(self, name)[part] for name in COLUMNS}
 
-    def encoding(self, b):
+    def encoding(self, b: int) -> Encoding:
         """One row as an Encoding."""
         row = {name: column.tolist() for name, column in self.row(b).items()}
         for name in ("word_ids", "sequence_ids"):

@@ -5,9 +5,12 @@ cost one look-up: bytes and ids of a chunk stand side by side in one record, so 
 compared, no hash is trusted. Kernels give ids alone; where the tokens stand is worked out when somebody asks.
 """
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +39,7 @@ class Cache(NamedTuple):
     long: np.ndarray
 
 
-def empty_cache():
+def empty_cache() -> Cache:
     """Cache that holds nothing."""
     return Cache(_records(SHORT_RECORDS, SHORT_KEY + SHORT_IDS), _records(LONG_RECORDS, LONG_KEY + LONG_IDS))
 
@@ -114,16 +117,26 @@ class Engine:
     characters and word_ids (T,) int32 of the tokens that the first one found.
     """
 
-    def __init__(self):
-        self.workspaces = deque()
+    normalizes = False  # whether it applies BERT's normalizer itself
 
-    def segment(self, texts, threads=1):
+    def __init__(self) -> None:
+        self.workspaces: deque[Workspace] = deque()
+
+    def _segment_block(self, data, starts, workspace):
+        raise NotImplementedError
+
+    def _locate_block(self, texts, ids, starts):
+        raise NotImplementedError
+
+    def segment(self, texts: list[str], threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
         parts = _each_block(self._segment_texts, _blocks(texts, threads), threads)
         ids, counts, plain = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
         return ids, np.concatenate([[0], np.cumsum(counts)]), plain
 
-    def locate(self, texts, ids, starts, threads=1):
+    def locate(
+        self, texts: list[str], ids: np.ndarray, starts: np.ndarray, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(offsets, word_ids) of the ids that `segment` gave for the texts."""
         bounds, blocks = 0, []
         for block in _blocks(texts, threads):
@@ -131,7 +144,8 @@ class Engine:
             blocks.append((block, ids[part[0] : part[-1]], part - part[0]))
             bounds += len(block)
         parts = _each_block(lambda block: self._locate_block(*block), blocks, threads)
-        return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+        offsets, word_ids = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        return offsets, word_ids
 
     def _segment_texts(self, texts):
         try:
@@ -143,7 +157,7 @@ class Engine:
         return result
 
 
-def encoded(texts):
+def encoded(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """UTF-8 bytes (N + SPARE,) uint8 of texts on top of each other, and where each starts (B+1,) int64."""
     try:
         return byte_array(list(map(str.encode, texts)))
@@ -151,7 +165,7 @@ def encoded(texts):
         return byte_array(list(map(encode, texts)))
 
 
-def code_array(texts):
+def code_array(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Code points (N,) uint32 of texts on top of each other, and where each starts (B+1,) int64."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     starts = np.zeros(len(texts) + 1, np.int64)
@@ -177,12 +191,14 @@ def _each_block(function, blocks, threads):
 class Workspace:
     """A cache, and room for output, kept from call to call: fresh memory cost a quarter of the time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cache = empty_cache()
-        self.scratch = None  # what the model's kernel keeps for itself
-        self._output = None
+        self.scratch: Any = None  # what the model's kernel keeps for itself
+        self.parts: Cache | None = None  # a second cache and room, of models that need them
+        self.room: Any = None
+        self._output: np.ndarray | None = None
 
-    def output(self, size):
+    def output(self, size: int) -> np.ndarray:
         """Ids with room for `size` tokens; pages that no token comes to are never touched."""
         if self._output is not None and len(self._output) >= size:
             return self._output

@@ -1,15 +1,29 @@
 """A tokenizer at work, stage by stage, as lines of text: what `minibert tokenizer encode --show` prints."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from .bpe import BPE, to_bytes
+from .parts import Special
 from .pieces import Pieces
 from .unigram import Unigram
 from .wordpiece import WordPiece
+
+if TYPE_CHECKING:
+    from .tokenizer import Tokenizer
 
 DOT = " · "
 LONGEST = 40  # pieces and lattice places shown of one text; and merges shown of one piece
 
 
-def explain(tokenizer, text, paint=lambda text, number: text, allowed_special=()):
+def explain(
+    tokenizer: Tokenizer,
+    text: str,
+    paint: Callable[[str, int], str] = lambda text, number: text,
+    allowed_special: Special = (),
+) -> list[str]:
     """Lines about one text. paint(string, number) colours a token, neighbours by different numbers."""
     lines = [f"text        {visible(text)}"]
     allowed_special = tokenizer.special_names(allowed_special, "allowed_special")
@@ -18,7 +32,7 @@ def explain(tokenizer, text, paint=lambda text, number: text, allowed_special=()
             lines.append(f"added       {paint(visible(normal.text), 0)}  {added.id}")
             continue
         lines.append(f"normalized  {visible(normal.text)}")
-        pieces = [piece for piece in _pieces(tokenizer, normal) if piece.text]
+        pieces = [piece for piece in tokenizer.pretokenizer.pieces(normal) if piece.text]
         lines.append("pieces      " + DOT.join(visible(piece.text) for piece in pieces))
         for piece in pieces[:LONGEST]:
             lines += (f"  {line}" for line in _steps(tokenizer.model, piece.text, paint))
@@ -31,11 +45,6 @@ def explain(tokenizer, text, paint=lambda text, number: text, allowed_special=()
         source = f"{start:>5}:{end:<5} {visible(text[start:end])}" if found.sequence_ids[n] == 0 else ""
         lines.append(f"{i:>9}   {shown}  {source}".rstrip())
     return lines
-
-
-def _pieces(tokenizer, normal):
-    pieces = getattr(tokenizer.pretokenizer, "pieces", None)
-    return pieces(normal) if pieces else [normal]
 
 
 def _steps(model, piece, paint):
@@ -94,7 +103,8 @@ def _lattice(model, piece, paint):
 
 def _joins(model, piece, paint):
     """SentencePiece's byte pair encoding: the cut after each join, with the score of what it makes."""
-    parts, lines, last = list(piece), [], ""
+    parts, last = list(piece), ""
+    lines: list[str] = []
     while len(lines) < LONGEST:
         lines.append(DOT.join(paint(visible(part), n) for n, part in enumerate(parts)) + last)
         pairs = [(model.text_ids.get(a + b), n) for n, (a, b) in enumerate(zip(parts, parts[1:], strict=False))]
@@ -107,6 +117,6 @@ def _joins(model, piece, paint):
     return lines
 
 
-def visible(text):
+def visible(text: str) -> str:
     """A text with what cannot be seen, and lone surrogates, spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

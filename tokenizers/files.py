@@ -4,10 +4,15 @@ Writing goes to a temporary file that replaces the old one at the end. Reading c
 package does not know, by name, rather than giving other ids.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from . import bpe_files, components, decoders, sentencepiece_files
 from .bpe import BPE
@@ -43,7 +48,13 @@ class TokenizerFileError(ValueError):
     """A file that is not a tokenizer, or not one this package can follow exactly: names the file and the reason."""
 
 
-def load(path, *, lowercase=None, pattern=None, special_tokens=None):
+def load(
+    path: str | PathLike[str],
+    *,
+    lowercase: bool | None = None,
+    pattern: str | None = None,
+    special_tokens: Mapping[str, int] | None = None,
+) -> Tokenizer:
     """Tokenizer from tokenizer.json, vocab.txt, vocab.json with merges.txt, name.tiktoken, name.model, or a folder.
 
     A vocab.txt does not say how text is normalized: tokenizer_config.json beside it does, or `lowercase`, or else
@@ -77,7 +88,7 @@ def load(path, *, lowercase=None, pattern=None, special_tokens=None):
         raise TokenizerFileError(f"{path}: {_reason(error)}") from error
 
 
-def from_json(text):
+def from_json(text: str) -> Tokenizer:
     """Tokenizer from the text of a tokenizer.json, as `Tokenizer.to_json` gives it.
 
     Raises   TokenizerFileError: what is wrong with it
@@ -92,17 +103,16 @@ def _reason(error):
     return f"lacks the key {error}" if isinstance(error, KeyError) else str(error)
 
 
-def save(tokenizer, path):
+def save(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
     """Write a tokenizer to name.json or a folder, as tokenizer.json; or to vocab.txt, vocab.json, name.tiktoken.
 
     The last three hold less: a vocabulary, and the merges in merges.txt beside vocab.json.
     """
     path = Path(path)
-    sentencepiece = isinstance(tokenizer, SentencePiece)
     if path.is_dir():
-        path = path / ("tokenizer.model" if sentencepiece else "tokenizer.json")
+        path = path / ("tokenizer.model" if isinstance(tokenizer, SentencePiece) else "tokenizer.json")
     byte_level = isinstance(tokenizer.model, BPE)
-    if sentencepiece:
+    if isinstance(tokenizer, SentencePiece):
         if path.suffix != ".model":
             raise ValueError(f"{path}: expected a name that ends in .model")
         write_atomically(path, sentencepiece_files.to_model(tokenizer))
@@ -121,7 +131,7 @@ def save(tokenizer, path):
         raise ValueError(f"{path}: expected a folder that exists, or a name that ends in {kinds}")
 
 
-def write_atomically(path, text):
+def write_atomically(path: str | PathLike[str], text: str | bytes) -> None:
     """Replace a file at once: after a crash or a full disk it holds the old text or bytes or the new, never a part.
 
     As atomic_write of ann/files.py: neither package imports the other.
@@ -150,7 +160,7 @@ def write_atomically(path, text):
 # tokenizer.json
 
 
-def to_json(tokenizer):
+def to_json(tokenizer: Tokenizer) -> str:
     """Text of tokenizer.json: vocabulary in the order of ids, two spaces of indent, as Hugging Face writes it."""
     pretokenizer, decoder, model = tokenizer.pretokenizer, tokenizer.decoder, tokenizer.model
     kind = type(model).__name__
@@ -213,12 +223,12 @@ def _read_wordlevel(found, added):
     return WordLevel(found["vocab"], typed(found["unk_token"], str, "unk_token"))
 
 
-def by_id(vocab):
+def by_id(vocab: dict[str, int]) -> dict[str, int]:
     """A vocabulary in the order of its ids."""
     return dict(sorted(vocab.items(), key=lambda item: item[1]))
 
 
-MODELS = {  # type in the file → (its reader, its writer)
+MODELS: dict[str, tuple[Callable[..., Any], Callable[..., dict]]] = {  # type in the file → (its reader, its writer)
     "BPE": (bpe_files.read_model, bpe_files.write_model),
     "CharacterBPE": (read_character_bpe, write_character_bpe),
     "Unigram": (read_unigram, write_unigram),
@@ -244,7 +254,7 @@ def _from_vocab_txt(path, lowercase):
     text = read_text(path)
     if not text.endswith("\n"):
         raise ValueError("the last line has no end: empty or cut off")
-    vocab = {}
+    vocab: dict[str, int] = {}
     for i, line in enumerate(text[:-1].split("\n")):
         token = line.rstrip("\r")
         if not token or token in vocab:

@@ -1,7 +1,11 @@
 """What users give as texts, checked: errors say which one and where."""
 
+from __future__ import annotations
+
 import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +15,14 @@ from .normalize import REPLACEMENT
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def whole_number(value, name, least=0):
+def whole_number(value: Any, name: str, least: int = 0) -> int:
     """The value as an int ≥ least, which arrays can hold (1e30 as an int means no limit); True and 2.0 are none."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}: expected an integer ≥ {least}, got {value!r}")
     return min(int(value), sys.maxsize)
 
 
-def check_ids(vocab):
+def check_ids(vocab: Mapping[str, int]) -> None:
     """ValueError unless the ids of {token: id} are integers that the kernels can pack, each once."""
     ids = set(vocab.values())
     whole = all(kind is not bool and issubclass(kind, (int, np.integer)) for kind in set(map(type, vocab.values())))
@@ -26,7 +30,7 @@ def check_ids(vocab):
         raise ValueError(f"ids must be 0 … {MAX_ID}, each once")
 
 
-def check_texts(texts, name):
+def check_texts(texts: Any, name: str) -> list[str]:
     """List of str, or a TypeError that says what was found where."""
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
         raise TypeError(f"{name}: expected a sequence of str, got {type(texts).__name__}")
@@ -37,7 +41,7 @@ def check_texts(texts, name):
     return texts
 
 
-def without_surrogates(texts, name, how):
+def without_surrogates(texts: list[str], name: str, how: str) -> list[str]:
     """Texts with U+FFFD in place of lone surrogates, or a ValueError that says where the first stands."""
     for row, text in enumerate(texts) if how == "raise" else ():
         if lone := SURROGATE.search(text):
@@ -45,7 +49,7 @@ def without_surrogates(texts, name, how):
     return [SURROGATE.sub(REPLACEMENT, text) for text in texts]
 
 
-def check_words(texts, name):
+def check_words(texts: Any, name: str) -> list[list[str]]:
     """List of lists of str, or a TypeError that says what was found where."""
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
         raise TypeError(f"{name}: expected a sequence of sequences of str, got {type(texts).__name__}")

@@ -1,15 +1,23 @@
 """Parts that every tokenizer.json has, checked as they are read: types, added tokens, post-processors."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .added_tokens import AddedToken
 from .engine import MAX_ID
 from .template import SEQUENCES, Template
 
+if TYPE_CHECKING:
+    from .tokenizer import Tokenizer
 
-def known(document, role, types):
+
+def known(document: Any, role: str, types: Collection[str]) -> Any:
     """The component of that role, if its type is one of those known."""
     component = typed(document, dict, "the document")[role]
     found = component.get("type") if isinstance(component, dict) else component
@@ -18,14 +26,15 @@ def known(document, role, types):
     return component
 
 
-def typed(value, types, name):
+def typed(value: Any, types: Any, name: str) -> Any:
     """A JSON value, if its type is right (true is no number)."""
     if not isinstance(value, types) or (types is int and isinstance(value, bool)):
         raise ValueError(f"{name}: unexpected {value!r:.40}")
     return value
 
 
-def checked_vocab(vocab):
+def checked_vocab(vocab: Any) -> dict[str, int]:
+    """{token: id}, if the ids are whole numbers in range and no token holds a lone surrogate."""
     ids = typed(vocab, dict, "vocab").values()
     if set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > MAX_ID:
         for token, i in vocab.items():  # which one
@@ -34,7 +43,8 @@ def checked_vocab(vocab):
     return vocab
 
 
-def checked_id(i, token):
+def checked_id(i: Any, token: str) -> int:
+    """An id, if it is a whole number in range."""
     if not 0 <= typed(i, int, f"id of {token!r:.40}") <= MAX_ID:
         raise ValueError(f"id of {token!r:.40}: ids must be 0 … {MAX_ID}, got {i}")
     return i
@@ -43,7 +53,7 @@ def checked_id(i, token):
 # Added tokens
 
 
-def read_added_tokens(document, vocab):
+def read_added_tokens(document: dict[str, Any], vocab: dict[str, int]) -> list[AddedToken]:
     """AddedTokens of a document; their ids are those of the model's vocabulary, or new."""
     tokens = []
     for entry in document.get("added_tokens") or []:
@@ -57,7 +67,7 @@ def read_added_tokens(document, vocab):
     return tokens
 
 
-def write_added_tokens(tokenizer):
+def write_added_tokens(tokenizer: Tokenizer) -> list[dict[str, Any]]:
     """The added_tokens of a tokenizer, in the order of ids."""
     order = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
     return [{name: getattr(token, name) for name in order} for token in tokenizer.added_tokens]
@@ -66,10 +76,11 @@ def write_added_tokens(tokenizer):
 # Post-processors
 
 
-def read_template(document, vocab):
+def read_template(document: dict[str, Any], vocab: dict[str, int]) -> tuple[Template, dict[str, int]]:
     """Template and {token: id} of its special tokens; vocab holds the added tokens too."""
     found = document.get("post_processor")
-    template, used = Template(), {}
+    template = Template()
+    used: dict[str, int] = {}
     for step in _post_processors(found):
         kind = step["type"]
         if kind != "ByteLevel":
@@ -108,7 +119,8 @@ def _around(found):
 
 def _template_processing(found):
     """A template; a special token may stand for several, which then stand in its place."""
-    stands_for, used = {}, {}
+    stands_for: dict[str, list[str]] = {}
+    used: dict[str, int] = {}
     for name, token in found["special_tokens"].items():
         stands_for[name] = typed(token["tokens"], list, f"post_processor: tokens of {name!r}")
         used |= zip(stands_for[name], token["ids"], strict=True)
@@ -127,7 +139,7 @@ def _template_processing(found):
     return Template(tuple(pieces("single")), tuple(pieces("pair"))), used
 
 
-def write_template(tokenizer):
+def write_template(tokenizer: Tokenizer) -> dict[str, Any] | None:
     """The post_processor of a tokenizer."""
     template, specials = tokenizer.template, tokenizer.special_tokens
     trims = {"add_prefix_space": template.add_prefix_space, "trim_offsets": True}
@@ -150,7 +162,8 @@ def write_template(tokenizer):
     return {"type": "Sequence", "processors": [{"type": "ByteLevel", **trims, "use_regex": True}, processing]}
 
 
-def template_items(pieces):
+def template_items(pieces: Iterable[tuple[str, int]]) -> list[dict[str, Any]]:
+    """One side of a TemplateProcessing."""
     kinds = {"A": "Sequence", "B": "Sequence"}
     return [{kinds.get(name, "SpecialToken"): {"id": name, "type_id": type_id}} for name, type_id in pieces]
 
@@ -158,7 +171,7 @@ def template_items(pieces):
 # Text
 
 
-def parse_json(text):
+def parse_json(text: str) -> Any:
     """JSON value of a text in which no key is there twice."""
     return json.loads(text, object_pairs_hook=_without_repeats)
 
@@ -171,14 +184,16 @@ def _without_repeats(pairs):
     return found
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
+    """JSON value of a file; ValueError: not JSON, or a key is there twice."""
     try:
         return parse_json(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, or cut off: {error}") from error
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
+    """Text of a file; ValueError: not UTF-8, with the place."""
     data = path.read_bytes()
     try:
         return data.decode()

@@ -3,7 +3,10 @@
 `learn_plainly` is the published algorithm; `learn_merges` gives the same merges from tables that follow every join.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +32,9 @@ from .learn_kernel import (
 )
 from .pairs import CODE_BITS, CODE_MASK
 
+if TYPE_CHECKING:
+    from .count import Words
+
 ROOM = 1 << 16  # pairs at first; tables that do not suffice are made anew, twice as large
 STEP = 500  # joins a call of the kernel, which bounds how long the progress bar stands still
 FALL = 4
@@ -36,7 +42,9 @@ SKETCH = 1 << 18  # sums
 NAME_FACTOR = 1_000_003
 
 
-def learn_plainly(words, tokens, vocab_size, min_frequency=1, prefix=""):
+def learn_plainly(
+    words: list[tuple[list[str], int]], tokens: list[str], vocab_size: int, min_frequency: int = 1, prefix: str = ""
+) -> list[tuple[str, str]]:
     """Append to `tokens` what the most frequent pairs make, until there are vocab_size; the pairs (left, right) joined.
 
         repeat: count all pairs of neighbours; join the most frequent one everywhere, of equals that of the smaller ids
@@ -46,7 +54,7 @@ def learn_plainly(words, tokens, vocab_size, min_frequency=1, prefix=""):
     """
     ids, merges = {token: i for i, token in enumerate(tokens)}, []
     while len(tokens) < vocab_size:
-        pairs = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
         for word, count in words:
             for pair in zip(word, word[1:], strict=False):
                 pairs[pair] += count
@@ -62,7 +70,7 @@ def learn_plainly(words, tokens, vocab_size, min_frequency=1, prefix=""):
     return merges
 
 
-def join(word, pair, joined):
+def join(word: list[str], pair: tuple[str, str], joined: str) -> list[str]:
     """A word with every occurrence of a pair joined, from the left."""
     out, i = [], 0
     while i < len(word):
@@ -73,8 +81,18 @@ def join(word, pair, joined):
 
 
 def learn_merges(
-    words, first, inside, tokens, vocab_size, min_frequency, prefix="", *, by_string=False, longest=None, progress=False
-):
+    words: Words,
+    first: np.ndarray,
+    inside: np.ndarray,
+    tokens: list[str],
+    vocab_size: int,
+    min_frequency: int,
+    prefix: str = "",
+    *,
+    by_string: bool = False,
+    longest: int | None = None,
+    progress: bool = False,
+) -> np.ndarray:
     """`learn_plainly` by kernels, of words that `count` counted; the merges as ids: left << CODE_BITS | right.
 
     With `by_string` it is sentencepiece's rule: of equals the shorter string, then the smaller one, and a pair whose
@@ -87,9 +105,8 @@ def learn_merges(
     if vocab_size > CODE_MASK:
         raise ValueError(f"vocab_size: expected at most {CODE_MASK}, got {vocab_size}")
     corpus, names = make_corpus(words, first, inside, by_string), make_names(tokens, vocab_size, prefix)
-    near = Neighbours(
-        *np.zeros((2, 2, vocab_size + 1), np.int64), np.zeros((2, vocab_size + 1), np.int32), np.zeros(2, int)
-    )
+    gain, places = np.zeros((2, 2, vocab_size + 1), np.int64)
+    near = Neighbours(gain, places, np.zeros((2, vocab_size + 1), np.int32), np.zeros(2, int))
     ids, merges, made = {token: i for i, token in enumerate(tokens)}, [], np.empty(STEP, np.int64)
     longest, min_frequency = longest or len(corpus.symbols), max(min_frequency, 1)
     least, pairs = follow(corpus, names, None, min_frequency, longest)
@@ -128,12 +145,12 @@ def learn_merges(
     return np.concatenate([*merges, np.empty(0, np.int64)])
 
 
-def name_of(key, tokens, prefix):
+def name_of(key: int, tokens: list[str], prefix: str) -> str:
     """The string of what a pair makes."""
     return tokens[key >> CODE_BITS] + tokens[key & CODE_MASK][len(prefix) :]
 
 
-def make_corpus(words, first, inside, by_string):
+def make_corpus(words: Words, first: np.ndarray, inside: np.ndarray, by_string: bool) -> Corpus:
     """Corpus of counted words."""
     units, starts, counts = words
     size = len(units) + len(counts) + 1
@@ -150,20 +167,21 @@ def make_corpus(words, first, inside, by_string):
     return corpus
 
 
-def make_names(tokens, size, prefix):
+def make_names(tokens: list[str], size: int, prefix: str) -> Names:
     """Names of the tokens, with room for `size` of them."""
-    names = Names(*np.zeros((4, size + 1), np.int64), np.zeros(1 << (4 * size).bit_length(), np.int64))
+    head, body, power, length = np.zeros((4, size + 1), np.int64)
+    names = Names(head, body, power, length, np.zeros(1 << (4 * size).bit_length(), np.int64))
     for i, token in enumerate(tokens):
         inside = prefix != "" and token.startswith(prefix) and len(token) > len(prefix)
-        head, body = (prefix, token[len(prefix) :]) if inside else ("", token)
-        names.head[i], names.body[i], names.length[i] = hash_string(head), hash_string(body), 1
-        names.power[i] = pow(NAME_FACTOR, len(body), NAME_PRIME)
+        start, rest = (prefix, token[len(prefix) :]) if inside else ("", token)
+        head[i], body[i], length[i] = hash_string(start), hash_string(rest), 1
+        power[i] = pow(NAME_FACTOR, len(rest), NAME_PRIME)
         slot, name = find_name(names, i)
         names.slots[slot] = name
     return names
 
 
-def hash_string(string):
+def hash_string(string: str) -> int:
     """Σ code points × powers of NAME_FACTOR, modulo a prime."""
     hashed = 0
     for c in string:
@@ -171,16 +189,19 @@ def hash_string(string):
     return hashed
 
 
-def follow(corpus, names, least, min_frequency, longest):
+def follow(corpus: Corpus, names: Names, least: int | None, min_frequency: int, longest: int) -> tuple[int, Pairs]:
     """(least, Pairs) of the pairs that occur at least `least` times; None: a FALL below the most frequent one."""
     sketch = np.zeros(SKETCH, np.int64)
     most = sketch_pairs(corpus, sketch)
     least = max(min_frequency, most // FALL) if least is None else least
     room = ROOM
     while True:
+        key, count, first = np.empty((3, room), np.int64)
         pairs = Pairs(
             np.zeros(2 * room, np.int32),
-            *np.empty((3, room), np.int64),
+            key,
+            count,
+            first,
             np.empty(room, np.int32),
             np.empty(0, np.int32),
             np.empty(room, np.int32),
@@ -198,7 +219,7 @@ def follow(corpus, names, least, min_frequency, longest):
     return least, pairs
 
 
-def fits(pairs, room):
+def fits(pairs: Pairs, room: int) -> bool:
     """Whether half as many pairs again fit, and what any one join makes."""
     n = int(pairs.used[0])
     return n + n // 2 + 2 * int(pairs.length[:n].max(initial=0)) + 1 <= room

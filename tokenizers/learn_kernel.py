@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
 
     slots: np.ndarray
     key: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # in place of tuple.count
     first: np.ndarray
     length: np.ndarray
     places: np.ndarray

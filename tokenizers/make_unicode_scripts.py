@@ -10,6 +10,7 @@ EVERYTHING = "".join(map(chr, [c for c in range(0x110000) if not 0xD800 <= c < 0
 
 
 def main():
+    """Write unicode_scripts.py."""
     names = sorted({name for _, name in _values("SCRIPT")} - {"UNKNOWN"})
     print(f'"""Which script each code point belongs to, as regex {__version__} has it.')
     print(

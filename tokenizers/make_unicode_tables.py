@@ -59,6 +59,7 @@ def mapping(table):
 
 
 def main():
+    """Write unicode_tables.py."""
     nfd = NFD().normalize_str
     decomposed = changed(nfd)
     clean = changed(rule(clean_text=True))

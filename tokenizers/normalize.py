@@ -4,6 +4,7 @@ A text on its way is a list of (character, start, end), where text[start:end] of
 character came from. Each step takes such a list and returns one, so offsets survive any sequence of steps.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import unicode_tables
+from .parts import Character, Span
 
 REPLACEMENT = "\ufffd"
 HANGUL_FIRST, HANGUL_LAST = 0xAC00, 0xD7A3
@@ -21,27 +23,28 @@ class Normalized(NamedTuple):
     """Normalized text, and for its character i the slice text[starts[i]:ends[i]] of the source."""
 
     text: str
-    starts: list
-    ends: list
+    starts: Sequence[int]
+    ends: Sequence[int]
 
-    def cut(self, start, end):
+    def cut(self, start: int, end: int) -> "Normalized":
         """The characters from `start` to `end`."""
         return Normalized(self.text[start:end], self.starts[start:end], self.ends[start:end])
 
-    def moved(self, by):
+    def moved(self, by: int) -> "Normalized":
         """The same, of a source that begins `by` characters later."""
         return Normalized(self.text, [a + by for a in self.starts], [b + by for b in self.ends]) if by else self
 
-    def chars(self):
+    def chars(self) -> list[Character]:
+        """[(character, start, end)]."""
         return list(zip(self.text, self.starts, self.ends, strict=True))
 
 
-def unchanged(text):
+def unchanged(text: str) -> Normalized:
     """A text as it is."""
     return Normalized(text, range(len(text)), range(1, len(text) + 1))
 
 
-def joined(chars):
+def joined(chars: Iterable[Character]) -> Normalized:
     """Normalized of a list of (character, start, end)."""
     return Normalized("".join(c for c, _, _ in chars), [a for _, a, _ in chars], [b for _, _, b in chars])
 
@@ -53,6 +56,9 @@ class BertNormalizer:
     Source   BasicTokenizer of github.com/google-research/bert, as Hugging Face's BertNormalizer applies it
     Units    strip_accents None means: as lowercase does
     Differs  a lone surrogate counts as U+FFFD, where Hugging Face raises
+
+    >>> BertNormalizer().normalize("Ärger 中")
+    Normalized(text='arger  中 ', starts=[0, 1, 2, 3, 4, 5, 6, 6, 6], ends=[1, 2, 3, 4, 5, 6, 7, 7, 7])
     """
 
     clean_text: bool = True
@@ -61,10 +67,11 @@ class BertNormalizer:
     lowercase: bool = True
 
     @property
-    def strips(self):
+    def strips(self) -> bool:
+        """Whether accents go."""
         return self.lowercase if self.strip_accents is None else self.strip_accents
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         """Normalized form of a text, with the source of every character."""
         if text.isascii() and text.isprintable():  # most words: only case can change, and no offset does
             return unchanged(text.lower() if self.lowercase else text)
@@ -84,28 +91,29 @@ class BertNormalizer:
 class Identity:
     """Text as it is."""
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
+        """The text itself, each character its own source."""
         return unchanged(text)
 
 
-def replace_surrogates(text):
+def replace_surrogates(text: str) -> str:
     """U+FFFD in place of every lone surrogate."""
     return "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def clean(chars):
+def clean(chars: list[Character]) -> list[Character]:
     """Drop NUL, U+FFFD, controls, formats and private use; any white space becomes a space."""
     dropped, space = code_points("DROPPED"), code_points("WHITE_SPACE")
     return [(" " if c in space else c, a, b) for c, a, b in chars if c not in dropped]
 
 
-def set_cjk_apart(chars):
+def set_cjk_apart(chars: list[Character]) -> list[Character]:
     """A space on both sides of every CJK ideograph."""
     cjk = code_points("CJK")
     return [(d, a, b) for c, a, b in chars for d in (f" {c} " if c in cjk else c)]
 
 
-def nfd(chars):
+def nfd(chars: list[Character]) -> list[Character]:
     """Canonical decomposition, then marks in canonical order.
 
     Source   Unicode Standard Annex 15; Unicode 3.12 (Hangul), D108 (order)
@@ -113,7 +121,7 @@ def nfd(chars):
              first-of-its-decomposition takes the n-th source, and the others take that of their left neighbour
     """
     classes = combining_classes()
-    out = []  # (class, character, is it the first of its decomposition)
+    out: list[tuple[int, str, bool]] = []  # (class, character, is it the first of its decomposition)
     for c, _, _ in chars:
         out.extend((classes.get(d, 0), d, j == 0) for j, d in enumerate(decompose(c)))
     sort_marks(out)
@@ -124,7 +132,7 @@ def nfd(chars):
     return result
 
 
-def sort_marks(out):
+def sort_marks(out: list) -> None:
     """Canonical order: in every run of marks, those of lower class first. out: tuples that begin with the class."""
     start = 0
     for k in range(len(out) + 1):
@@ -134,19 +142,19 @@ def sort_marks(out):
             start = k + 1
 
 
-def strip_accents(chars):
+def strip_accents(chars: list[Character]) -> list[Character]:
     """Drop nonspacing marks."""
     marks = code_points("NONSPACING_MARKS")
     return [(c, a, b) for c, a, b in chars if c not in marks]
 
 
-def lower(chars):
+def lower(chars: list[Character]) -> list[Character]:
     """Lower case, one character at a time: no final sigma."""
     table = mapping("LOWER")
     return [(d, a, b) for c, a, b in chars for d in table.get(c, c)]
 
 
-def decompose(c):
+def decompose(c: str) -> str:
     """Full canonical decomposition of one character."""
     k = ord(c) - HANGUL_FIRST
     if not 0 <= k <= HANGUL_LAST - HANGUL_FIRST:
@@ -159,27 +167,27 @@ def decompose(c):
 # Tables: text in unicode_tables.py, parsed once
 
 
-def ranges(text):
+def ranges(text: str) -> list[Span]:
     """ "3-5 9" → [(3, 5), (9, 9)], hexadecimal, both ends included."""
     ends = (part.partition("-") for part in text.split())
     return [(int(a, 16), int(b or a, 16)) for a, _, b in ends]
 
 
 @cache
-def code_points(name):
+def code_points(name: str) -> frozenset[str]:
     """The named set of characters."""
     return frozenset(chr(c) for a, b in ranges(getattr(unicode_tables, name)) for c in range(a, b + 1))
 
 
 @cache
-def mapping(name):
+def mapping(name: str) -> dict[str, str]:
     """The named {character: its replacement}."""
     pairs = (part.split("=") for part in getattr(unicode_tables, name).split())
     return {chr(int(c, 16)): "".join(chr(int(o, 16)) for o in out.split(".")) for c, out in pairs}
 
 
 @cache
-def combining_classes():
+def combining_classes() -> dict[str, int]:
     """{character: canonical combining class} where the class is not 0."""
     lines = (line.split(":") for line in unicode_tables.COMBINING_CLASSES.split(";"))
     return {chr(c): int(k) for k, text in lines for a, b in ranges(text) for c in range(a, b + 1)}
@@ -208,7 +216,7 @@ class FoldTable(NamedTuple):
 
 
 @cache
-def fold_table(normalizer):
+def fold_table(normalizer: BertNormalizer) -> FoldTable:
     """FoldTable of a BertNormalizer."""
     kind, start = np.zeros(0x110000, np.uint8), np.zeros(0x110000, np.int32)
     outputs = [0, 0]  # 0 means unchanged, so replacements start at 1: the empty one
@@ -244,9 +252,8 @@ def fold_table(normalizer):
     if normalizer.clean_text:  # last: some controls count as white space, but are dropped first
         for a, b in [*ranges(unicode_tables.DROPPED), (0xD800, 0xDFFF)]:
             kind[a : b + 1], start[a : b + 1] = LOOK_UP, 1
-    outputs = np.array(outputs, np.int32)
-    longest = max(1, int(outputs[start].max()))
-    return FoldTable(kind, start, outputs, longest)
+    table = np.array(outputs, np.int32)
+    return FoldTable(kind, start, table, longest=max(1, int(table[start].max())))
 
 
 def _fold_hangul(kind, start, outputs):

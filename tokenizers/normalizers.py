@@ -7,6 +7,7 @@ Differs  a character composed of several, or put in place of several, has all of
          Face's library takes the first (composition) or the last (replacement): its slices can lose an accent
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,6 +19,7 @@ from .normalize import (
     T_COUNT,
     V_COUNT,
     V_FIRST,
+    Normalized,
     code_points,
     combining_classes,
     decompose,
@@ -28,6 +30,7 @@ from .normalize import (
     sort_marks,
     unchanged,
 )
+from .parts import Character
 from .patterns import Pattern
 
 L_COUNT, S_COUNT = 19, HANGUL_LAST - HANGUL_FIRST + 1
@@ -36,24 +39,29 @@ L_COUNT, S_COUNT = 19, HANGUL_LAST - HANGUL_FIRST + 1
 class Normalizer:
     """One step, or several in a row. `keeps(text)` may say quickly that nothing changes."""
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         """Normalized form of a text; a lone surrogate counts as U+FFFD."""
         if self.keeps(text):
             return unchanged(text)
         return joined(self.step(unchanged(replace_surrogates(text)).chars()))
 
-    def keeps(self, text):
+    def keeps(self, text: str) -> bool:
+        """Whether this text certainly stays as it is; False where only `step` can tell."""
         return False
+
+    def step(self, chars: list[Character]) -> list[Character]:
+        """The characters that these become."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class NFD(Normalizer):
     """Canonical decomposition. Source: Unicode Standard Annex 15, with the library's tables."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return decomposed(chars, decompose)
 
-    def keeps(self, text):
+    def keeps(self, text: str) -> bool:
         return text.isascii()
 
 
@@ -61,7 +69,7 @@ class NFD(Normalizer):
 class NFKD(NFD):
     """Compatibility decomposition: "ﬁ" is "fi", "①" is "1"."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return decomposed(chars, decompose_compatible)
 
 
@@ -69,7 +77,7 @@ class NFKD(NFD):
 class NFC(NFD):
     """Canonical decomposition, then composition."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return composed(super().step(chars))
 
 
@@ -77,7 +85,7 @@ class NFC(NFD):
 class NFKC(NFKD):
     """Compatibility decomposition, then composition."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return composed(super().step(chars))
 
 
@@ -85,10 +93,10 @@ class NFKC(NFKD):
 class Lowercase(Normalizer):
     """Lower case, one character at a time: no final sigma."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return lower(chars)
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         return unchanged(text.lower()) if text.isascii() else super().normalize(text)
 
 
@@ -96,11 +104,11 @@ class Lowercase(Normalizer):
 class StripAccents(Normalizer):
     """Drop all marks; BERT's drops nonspacing ones only, after decomposing."""
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         marks = code_points("COMBINING_MARKS")
         return [(c, a, b) for c, a, b in chars if c not in marks]
 
-    def keeps(self, text):
+    def keeps(self, text: str) -> bool:
         return text.isascii()
 
 
@@ -111,7 +119,7 @@ class Strip(Normalizer):
     strip_left: bool = True
     strip_right: bool = True
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         spaces, start, end = code_points("WHITE_SPACE"), 0, len(chars)
         while self.strip_left and start < end and chars[start][0] in spaces:
             start += 1
@@ -126,7 +134,7 @@ class Prepend(Normalizer):
 
     prepend: str
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         return [*((c, *chars[0][1:]) for c in self.prepend), *chars] if chars else chars
 
 
@@ -137,7 +145,7 @@ class Replace(Normalizer):
     pattern: Pattern
     content: str
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         out, at = [], 0
         for start, end in self.pattern.spans("".join(c for c, _, _ in chars)):
             out += chars[at:start]
@@ -146,7 +154,7 @@ class Replace(Normalizer):
             at = end
         return out + chars[at:]
 
-    def keeps(self, text):
+    def keeps(self, text: str) -> bool:
         return self.pattern.literal is not None and self.pattern.literal not in text
 
 
@@ -156,19 +164,19 @@ class Sequence(Normalizer):
 
     normalizers: tuple = field(default=())
 
-    def step(self, chars):
+    def step(self, chars: list[Character]) -> list[Character]:
         for normalizer in self.normalizers:
             chars = normalizer.step(chars)
         return chars
 
-    def keeps(self, text):
+    def keeps(self, text: str) -> bool:
         return all(normalizer.keeps(text) for normalizer in self.normalizers)
 
 
 # Decomposition and composition
 
 
-def decomposed(chars, decompose):
+def decomposed(chars: list[Character], decompose: Callable[[str], str]) -> list[Character]:
     """Each character decomposed, marks in canonical order, sources covering: they never go back.
 
     Where marks change places, each one's source is widened over what it passed.
@@ -179,17 +187,18 @@ def decomposed(chars, decompose):
     return covering([(c, a, b) for _, c, a, b in out])
 
 
-def decompose_compatible(c):
+def decompose_compatible(c: str) -> str:
     """Full compatibility decomposition of one character."""
     return mapping("NFKD").get(c) or decompose(c)
 
 
-def composed(chars):
+def composed(chars: list[Character]) -> list[Character]:
     """Canonical composition: a starter and a mark, or a starter right behind it, become one where there is such a one.
 
     Source   Unicode Standard 3.11, D117; 3.12 for Hangul
     """
-    classes, pairs, out, starter, last = combining_classes(), compositions(), [], None, 0
+    classes, pairs, starter, last = combining_classes(), compositions(), None, 0
+    out: list[Character] = []
     for c, a, b in chars:
         k = classes.get(c, 0)
         if starter is not None and (last < k or last == 0):  # nothing between, or only marks of lower class
@@ -207,7 +216,7 @@ def composed(chars):
 
 
 @cache
-def compositions():
+def compositions() -> dict[tuple[str, str], str]:
     """{(first, second): composite}."""
     decompositions, excluded = mapping("NFD"), code_points("NOT_COMPOSED")
     whole = {out: c for c, out in decompositions.items() if c not in excluded}
@@ -219,7 +228,7 @@ def compositions():
     return pairs
 
 
-def compose_hangul(first, second):
+def compose_hangul(first: str, second: str) -> str | None:
     """Hangul syllable of a leading consonant and a vowel, or of such and a trailing consonant; or None."""
     lead, vowel = ord(first) - L_FIRST, ord(second) - V_FIRST
     if 0 <= lead < L_COUNT and 0 <= vowel < V_COUNT:
@@ -230,12 +239,13 @@ def compose_hangul(first, second):
     return None
 
 
-def covering(chars):
+def covering(chars: list[Character]) -> list[Character]:
     """The same with sources widened so that neither starts nor ends ever go back."""
-    out, start, end = [], float("inf"), 0
+    out, end = [], 0
     for c, a, b in chars:
         end = max(end, b)
         out.append((c, a, end))
+    start = end
     for i in range(len(out) - 1, -1, -1):
         c, a, b = out[i]
         start = min(start, a)

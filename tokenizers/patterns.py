@@ -10,6 +10,7 @@ from functools import cache, cached_property
 
 from . import unicode_tables
 from .normalize import ranges
+from .parts import Span
 
 WORD, JOINERS = r"\w", (0x200C, 0x200D)  # word characters of the table that the library's expressions don't have
 FRACTIONS = "\xb2\xb3\xb9\xbc-\xbe"  # \w of the library's expressions has them, but not inside a class: [\w] lacks them
@@ -43,19 +44,19 @@ class Pattern:
 
     @cached_property
     def _compiled(self):
-        return re.compile(re.escape(self.literal)) if self.regex is None else compiled(self.regex)
+        return re.compile(re.escape(self.literal or "")) if self.regex is None else compiled(self.regex)
 
-    def spans(self, text):
+    def spans(self, text: str) -> list[Span]:
         """[(start, end)] of all matches, from the left."""
         return [match.span() for match in self._compiled.finditer(text)]
 
-    def replaced(self, text, content):
+    def replaced(self, text: str, content: str) -> str:
         """The text with every match replaced."""
         return self._compiled.sub(lambda _: content, text)
 
 
 @cache
-def compiled(pattern):
+def compiled(pattern: str) -> re.Pattern[str]:
     """A regular expression with its classes spelled out.
 
     Raises   ValueError: it uses what Python's `re` or these tables lack

@@ -1,7 +1,12 @@
 """A vocabulary of scored pieces, as SentencePiece's files have it: what its two models, Unigram and BPE, share."""
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Collection, Iterable
+
+from .parts import Token
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # as numbered in the files
 SPACE = "▁"  # U+2581 stands for a blank inside pieces
@@ -20,7 +25,14 @@ class Pieces:
              piece; byte pieces without byte_fallback or not all 256 of them with it
     """
 
-    def __init__(self, pieces, scores, kinds=None, *, byte_fallback=False):
+    def __init__(
+        self,
+        pieces: Iterable[str],
+        scores: Iterable[float],
+        kinds: Iterable[int] | None = None,
+        *,
+        byte_fallback: bool = False,
+    ):
         self.pieces, self.scores = list(pieces), [float(score) for score in scores]
         self.kinds = [UNKNOWN] + [NORMAL] * (len(self.pieces) - 1) if kinds is None else [int(kind) for kind in kinds]
         self.byte_fallback = bool(byte_fallback)
@@ -34,7 +46,7 @@ class Pieces:
             raise ValueError(f"piece {twice!r} is there twice")
         self.unk_id = self.kinds.index(UNKNOWN)
         self.text_ids = {p: i for p, i in self.vocab.items() if self.kinds[i] in (NORMAL, USER_DEFINED, UNUSED)}
-        self.byte_ids = [self.vocab[piece] for piece in BYTE_PIECES] if self.byte_fallback else None
+        self.byte_ids = [self.vocab[piece] for piece in BYTE_PIECES] if self.byte_fallback else []
 
     def _check(self):
         for i, (piece, score, kind) in enumerate(zip(self.pieces, self.scores, self.kinds, strict=True)):
@@ -52,11 +64,11 @@ class Pieces:
         if self.byte_fallback and (missing := set(BYTE_PIECES) - set(self.pieces)):
             raise ValueError(f"byte_fallback needs all 256 byte pieces, {len(missing)} are missing: {min(missing)} …")
 
-    def of_kind(self, kind):
+    def of_kind(self, kind: int) -> dict[str, int]:
         """{piece: id} of one kind."""
         return {piece: i for i, piece in enumerate(self.pieces) if self.kinds[i] == kind}
 
-    def spell(self, text, parts):
+    def spell(self, text: str, parts: Iterable[Token]) -> list[Token]:
         """[(id, start, end)] of parts of a text, with each run of unknown ones as one token or as their bytes."""
         tokens = []
         for i, start, end in parts:
@@ -70,6 +82,6 @@ class Pieces:
         return tokens
 
 
-def longest_first(strings):
+def longest_first(strings: Collection[str]) -> re.Pattern[str] | None:
     """Compiled pattern that finds the longest of some strings at a place, None where there are none."""
     return re.compile("|".join(map(re.escape, sorted(strings, key=len, reverse=True)))) if strings else None

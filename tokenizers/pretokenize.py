@@ -7,30 +7,38 @@ import numpy as np
 
 from . import unicode_tables
 from .normalize import Normalized, code_points, ranges
+from .parts import PreTokenizer, Span
 from .patterns import compiled
 
 
-class PreTokenizer:
-    """What cuts a text: at places, `split(text)`, or, having changed it on the way, into `pieces` of its own."""
+class Splitter(PreTokenizer):
+    """A pre-tokenizer that cuts a text at places and changes nothing on the way."""
 
-    def words(self, text):
+    def split(self, text: str) -> list[Span]:
+        """[(start, end)] of the pieces of a text."""
+        raise NotImplementedError
+
+    def words(self, text: str) -> list[str]:
         """The strings between the places."""
         return [text[start:end] for start, end in self.split(text)]
 
-    def pieces(self, normal):
+    def pieces(self, normal: Normalized) -> list[Normalized]:
         """A Normalized text's pieces, in order."""
         return [normal.cut(start, end) for start, end in self.split(normal.text)]
 
 
 @dataclass(frozen=True)
-class BertPreTokenizer(PreTokenizer):
+class BertPreTokenizer(Splitter):
     """BERT's words: split at white space, and every punctuation mark is a word.
 
     Source   BasicTokenizer of github.com/google-research/bert: all of Unicode's P*, and any ASCII that is neither
              letter, digit nor space ("$", "+", "~" …)
+
+    >>> BertPreTokenizer().words("don't stop")
+    ['don', "'", 't', 'stop']
     """
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         """[(start, end)] of the words of a text."""
         spaces, punctuation = code_points("WHITE_SPACE"), code_points("PUNCTUATION")
         words, start = [], 0
@@ -73,7 +81,7 @@ PATTERNS = {
 
 
 @dataclass(frozen=True)
-class PatternPreTokenizer(PreTokenizer):
+class PatternPreTokenizer(Splitter):
     """The pieces that one of the published patterns finds, left to right: nothing of the text falls between them.
 
     add_prefix_space puts a space before a text that does not begin with one.
@@ -83,6 +91,9 @@ class PatternPreTokenizer(PreTokenizer):
     Raises   ValueError: the pattern's name is not one of PATTERNS
     Differs  letters, numbers, marks and white space are those of Unicode 16, as in tiktoken and Hugging Face's library,
              whatever the running Python follows
+
+    >>> PatternPreTokenizer("gpt2").words("It's 9 am")
+    ['It', "'s", ' 9', ' am']
     """
 
     pattern: str = "gpt2"
@@ -92,15 +103,15 @@ class PatternPreTokenizer(PreTokenizer):
         if self.pattern not in PATTERNS:
             raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, got {self.pattern!r}")
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         """[(start, end)] of the pieces of a text."""
         return [match.span() for match in compiled(PATTERNS[self.pattern]).finditer(text)]
 
-    def pieces(self, normal):
+    def pieces(self, normal: Normalized) -> list[Normalized]:
         return super().pieces(prefixed(normal, " ") if self.add_prefix_space else normal)
 
 
-def prefixed(normal, prefix):
+def prefixed(normal: Normalized, prefix: str) -> Normalized:
     """A text with a character before it, whose source is that of the first one; nothing if it is there already."""
     text, starts, ends = normal
     if not text or text.startswith(prefix):
@@ -115,7 +126,7 @@ LETTER, SYMBOL = UPPER | LOWER | CASELESS, MARK | OTHER
 
 
 @cache
-def kind_table():
+def kind_table() -> np.ndarray:
     """(0x110000,) uint8: one of the bits above for each code point."""
     kinds = np.full(0x110000, OTHER, np.uint8)
     bits = {"UPPER": UPPER, "LOWER_CASE": LOWER, "CASELESS": CASELESS, "MARKS": MARK, "NUMBERS": NUMBER}

@@ -45,6 +45,7 @@ def letter_run_end(kinds, data, i, stop):
 
 @inlined
 def lower_ascii(byte):
+    """An ASCII letter in lower case, any other byte as it is."""
     return byte + 32 if 65 <= byte <= 90 else byte
 
 

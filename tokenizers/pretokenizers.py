@@ -4,17 +4,20 @@ A component's class and fields are named as in the file, which is how it is read
 Normalized, whose places are those of the user's text, and gives the list of Normalized that it falls into.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from .bpe import ALPHABET, to_bytes
-from .normalize import code_points, joined
+from .normalize import Normalized, code_points, joined
+from .parts import PreTokenizer, Span
 from .patterns import Pattern, compiled
-from .pretokenize import PATTERNS, PreTokenizer, prefixed
+from .pretokenize import PATTERNS, Splitter, prefixed
 
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 
 
-def cut_at(length, matches, behavior, invert=False):
+def cut_at(length: int, matches: list[Span], behavior: str, invert: bool = False) -> list[Span]:
     """[(start, end)] of a text of some length that is cut at the matches, which stay or go or join a neighbour.
 
     With `invert` what lies between the matches counts as matched, and each match as unmatched.
@@ -35,7 +38,8 @@ def cut_at(length, matches, behavior, invert=False):
 
 
 def _merged(parts, behavior):
-    spans, before = [], False
+    spans: list[Span] = []
+    before = False
     for start, end, match in parts:
         joins = {"Isolated": False, "Contiguous": match == before}.get(behavior, match and not before)
         if joins and spans:
@@ -46,82 +50,83 @@ def _merged(parts, behavior):
     return spans
 
 
-def single(text, members):
+def single(text: str, members: Collection[str]) -> list[Span]:
     """[(i, i + 1)] of the characters of a text that are members."""
     return [(i, i + 1) for i, c in enumerate(text) if c in members]
 
 
 @dataclass(frozen=True)
-class Whole(PreTokenizer):
+class Whole(Splitter):
     """A text is one piece: no pre-tokenizer in the file."""
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return [(0, len(text))] if text else []
 
 
 @dataclass(frozen=True)
-class Whitespace(PreTokenizer):
+class Whitespace(Splitter):
     """Runs of word characters, and runs of what is neither that nor white space."""
 
     @property
-    def pattern(self):
+    def pattern(self) -> re.Pattern[str]:
+        """The two kinds of runs, as a regular expression."""
         return compiled(r"[\w\u200c\u200d]+|[^\w\u200c\u200d\s]+")
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return [match.span() for match in self.pattern.finditer(text)]
 
-    def words(self, text):
+    def words(self, text: str) -> list[str]:
         return self.pattern.findall(text)
 
 
 @dataclass(frozen=True)
-class WhitespaceSplit(PreTokenizer):
+class WhitespaceSplit(Splitter):
     """Runs of what is not white space."""
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return cut_at(len(text), single(text, code_points("WHITE_SPACE")), "Removed")
 
 
 @dataclass(frozen=True)
-class Punctuation(PreTokenizer):
+class Punctuation(Splitter):
     """Cut at BERT's punctuation."""
 
     behavior: str = "Isolated"
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return cut_at(len(text), single(text, code_points("PUNCTUATION")), self.behavior)
 
 
 @dataclass(frozen=True)
-class Digits(PreTokenizer):
+class Digits(Splitter):
     """Numbers apart from all else, digit by digit or run by run; digits are whatever Unicode calls numeric, as "½"."""
 
     individual_digits: bool = False
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         behavior = "Isolated" if self.individual_digits else "Contiguous"
         return cut_at(len(text), single(text, code_points("NUMERIC")), behavior)
 
 
 @dataclass(frozen=True)
-class CharDelimiterSplit(PreTokenizer):
+class CharDelimiterSplit(Splitter):
     """What stands between one character."""
 
     delimiter: str
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return cut_at(len(text), single(text, self.delimiter), "Removed")
 
 
 @dataclass(frozen=True)
-class Split(PreTokenizer):
+class Split(Splitter):
     """Cut at the matches of a pattern, or, inverted, at what lies between them."""
 
     pattern: Pattern
     behavior: str
     invert: bool = False
 
-    def split(self, text):
+    def split(self, text: str) -> list[Span]:
         return cut_at(len(text), self.pattern.spans(text), self.behavior, self.invert)
 
 
@@ -136,7 +141,7 @@ class Metaspace(PreTokenizer):
     prepend_scheme: str = "always"
     split: bool = True
 
-    def pieces(self, normal):
+    def pieces(self, normal: Normalized) -> list[Normalized]:
         marked = normal._replace(text=normal.text.replace(" ", self.replacement))
         first = self.prepend_scheme == "always" or (self.prepend_scheme == "first" and 0 in normal.starts[:1])
         if first and not marked.text.startswith(self.replacement):
@@ -158,7 +163,7 @@ class ByteLevel(PreTokenizer):
     trim_offsets: bool = True
     use_regex: bool = True
 
-    def pieces(self, normal):
+    def pieces(self, normal: Normalized) -> list[Normalized]:
         if self.add_prefix_space:
             normal = prefixed(normal, " ")
         spans = [(0, len(normal.text))]
@@ -167,7 +172,7 @@ class ByteLevel(PreTokenizer):
         return [spelled(normal.cut(start, end)) for start, end in spans]
 
 
-def spelled(piece):
+def spelled(piece: Normalized) -> Normalized:
     """A piece's bytes in GPT-2's printable alphabet."""
     return joined([(ALPHABET[byte], a, b) for c, a, b in piece.chars() for byte in to_bytes(c)])
 
@@ -178,7 +183,7 @@ class Sequence(PreTokenizer):
 
     pretokenizers: tuple = field(default=())
 
-    def pieces(self, normal):
+    def pieces(self, normal: Normalized) -> list[Normalized]:
         pieces = [normal]
         for step in self.pretokenizers:
             pieces = [part for piece in pieces for part in step.pieces(piece) if part.text]

@@ -1,9 +1,14 @@
 """The tokens of many texts on top of each other, before special tokens come around them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+
+from .parts import PlacedToken
 
 
 class Segments:
@@ -12,7 +17,7 @@ class Segments:
     Shapes   ids (T,) int32, offsets (T, 2) int32, word_ids (T,) int32, starts (B+1,) int64
     """
 
-    def __init__(self, ids, starts, locate):
+    def __init__(self, ids: np.ndarray, starts: np.ndarray, locate: Callable[[], tuple[np.ndarray, np.ndarray]]):
         """locate: called once at most, gives (offsets, word_ids)."""
         self.ids, self.starts, self._locate = ids, starts, locate
 
@@ -21,27 +26,29 @@ class Segments:
         return self._locate()
 
     @property
-    def offsets(self):
+    def offsets(self) -> np.ndarray:
+        """(T, 2) int32, see above."""
         return self._places[0]
 
     @property
-    def word_ids(self):
+    def word_ids(self) -> np.ndarray:
+        """(T,) int32, see above."""
         return self._places[1]
 
 
-def split_rows(values, starts):
+def split_rows(values: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
     """[values of each row]; np.split would make one row of none."""
     return [values[a:b] for a, b in pairwise(starts.tolist())]
 
 
-def replace_rows(segments, rows):
+def replace_rows(segments: Segments, rows: dict[int, list[PlacedToken]]) -> Segments:
     """Segments with some rows, {row: [(id, start, end, word)]}, in place of those that stand there."""
-    rows = {b: np.array(row, np.int32).reshape(-1, 4) for b, row in rows.items()}
+    tables = {b: np.array(row, np.int32).reshape(-1, 4) for b, row in rows.items()}
 
     def replaced(values, columns):
         parts = split_rows(values, segments.starts)
-        for b, row in rows.items():
-            parts[b] = row[:, columns]
+        for b, table in tables.items():
+            parts[b] = table[:, columns]
         return np.concatenate(parts)
 
     lengths = np.diff(segments.starts)
@@ -53,7 +60,7 @@ def replace_rows(segments, rows):
     )
 
 
-def of_rows(rows):
+def of_rows(rows: Sequence[list[PlacedToken]]) -> Segments:
     """Segments of [(id, start, end, word)] of each text."""
     table = np.array([token for row in rows for token in row], np.int32).reshape(-1, 4)
     starts = np.zeros(len(rows) + 1, np.int64)
@@ -61,7 +68,7 @@ def of_rows(rows):
     return Segments(table[:, 0].copy(), starts, lambda: (table[:, 1:3].copy(), table[:, 3].copy()))
 
 
-def of_words(segments, counts):
+def of_words(segments: Segments, counts: list[int]) -> Segments:
     """Segments of texts that came as words, counts[b] rows each: a token's word is its row, its offsets that row's."""
     bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     lengths = np.diff(segments.starts)

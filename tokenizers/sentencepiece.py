@@ -4,15 +4,27 @@ Unlike the other pipelines nothing cuts the text into words first. Its two model
 byte pair encoding over characters below, find words because the pieces they learned do.
 """
 
+from __future__ import annotations
+
 import codecs
 import heapq
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .encoding import Encoding
 from .inputs import check_texts
-from .normalize import REPLACEMENT
+from .normalize import REPLACEMENT, Normalized
+from .parts import Normalizer, PlacedToken, PreTokenizer, Special, Token
 from .pieces import BYTE, CONTROL, SPACE, UNKNOWN, UNUSED, USER_DEFINED, Pieces, longest_first
 from .template import Template
 from .tokenizer import Tokenizer
+from .unigram import Unigram
+
+if TYPE_CHECKING:
+    from .charsmap import SentencePieceNormalizer
+    from .sentencepiece_engine import SentencePieceEngine
 
 UNKNOWN_SURFACE = " ⁇ "  # what an unknown piece is decoded to
 
@@ -28,15 +40,23 @@ class SentencePieceBPE(Pieces):
     Raises   ValueError: as Pieces
     """
 
-    def __init__(self, pieces, scores, kinds=None, *, byte_fallback=False):
+    def __init__(
+        self,
+        pieces: Iterable[str],
+        scores: Iterable[float],
+        kinds: Iterable[int] | None = None,
+        *,
+        byte_fallback: bool = False,
+    ):
         super().__init__(pieces, scores, kinds, byte_fallback=byte_fallback)
         self.user_defined = longest_first(self.of_kind(USER_DEFINED))
 
-    def match(self, text):
+    def match(self, text: str) -> list[Token]:
         """[(id, start, end)] of a normalized text."""
         ends, frozen = self._symbols(text)  # by the start of each symbol
         before, after = {end: start for start, end in ends.items()}, dict(ends)
-        agenda, made_of = [], {}
+        agenda: list[tuple[float, int, int, int]] = []  # −score, and where left, right and what follows start
+        made_of: dict[str, int] = {}
 
         def propose(left):
             """Put the symbol at `left` and the next one on the agenda."""
@@ -86,23 +106,25 @@ class SentencePieceBPE(Pieces):
         left = self._used(text, start, middle, made_of, depth + 1)
         return left + self._used(text, middle, end, made_of, depth + 1)
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
         """The fast form of the pipeline: `segment(texts)`."""
+        from .charsmap import SentencePieceNormalizer
         from .sentencepiece_engine import SentencePieceEngine
 
-        return SentencePieceEngine(normalizer, self)
+        return SentencePieceEngine(normalizer, self) if isinstance(normalizer, SentencePieceNormalizer) else None
 
 
 class Whole:
     """The text as one piece, in which words begin at each ▁ (or end with it)."""
 
-    def __init__(self, as_suffix=False):
+    def __init__(self, as_suffix: bool = False):
         self.as_suffix = as_suffix
 
-    def split(self, text):
-        return [(0, len(text))] if text else []
+    def pieces(self, normal: Normalized) -> list[Normalized]:
+        """The text itself."""
+        return [normal]
 
-    def words(self, text):
+    def words(self, text: str) -> list[int]:
         """For each character the number of its word; a run of ▁ belongs to one."""
         numbers, word = [], 0
         for i, c in enumerate(text):
@@ -119,8 +141,20 @@ class SentencePiece(Tokenizer):
     In a text, "<s>" is ordinary text, as in sentencepiece, unless `allowed_special` names it.
     """
 
+    model: Unigram | SentencePieceBPE
+    normalizer: SentencePieceNormalizer
+    pretokenizer: Whole
+    decoder: SentencePieceDecoder
+
     def __init__(
-        self, model, normalizer, template=None, *, settings=None, unk_surface=UNKNOWN_SURFACE, denormalizer=None
+        self,
+        model: Unigram | SentencePieceBPE,
+        normalizer: SentencePieceNormalizer,
+        template: Template | None = None,
+        *,
+        settings: dict[str, Any] | None = None,
+        unk_surface: str = UNKNOWN_SURFACE,
+        denormalizer: SentencePieceNormalizer | None = None,
     ):
         self.settings = settings or {}
         decoder = SentencePieceDecoder(model, normalizer, unk_surface, denormalizer)
@@ -128,26 +162,29 @@ class SentencePiece(Tokenizer):
         super().__init__(model, normalizer, whole, template or Template(), decoder, model.of_kind(CONTROL))
 
     @staticmethod
-    def train(texts, vocab_size=8000, model="unigram", **options):
+    def train(texts: Iterable[str], vocab_size: int = 8000, model: str = "unigram", **options: Any) -> SentencePiece:
         """A tokenizer learned from an iterable of raw texts; `options` are those of sentencepiece_train.train."""
         from .sentencepiece_train import train
 
         return train(texts, vocab_size, model, **options)
 
-    def segment(self, text, allowed_special=()):
+    def segment(
+        self, text: str, allowed_special: Special = (), match: Callable[[str], list[Token]] | None = None
+    ) -> list[PlacedToken]:
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal."""
-        tokens, word = [], 0
+        tokens: list[PlacedToken] = []
+        word, match = 0, match or self.model.match
         for normal, special in self.honoured(allowed_special).split(text):
             if special is not None:
                 tokens.append((special.id, normal.starts[0], normal.ends[-1], word))
                 word += 1
             else:
-                words, found = self.pretokenizer.words(normal.text), self.model.match(normal.text)
+                words, found = self.pretokenizer.words(normal.text), match(normal.text)
                 tokens += [(i, normal.starts[a], normal.ends[b - 1], word + words[a]) for i, a, b in found]
                 word = tokens[-1][3] + 1 if tokens else 0
         return tokens
 
-    def to_json(self):
+    def to_json(self) -> str:
         """ValueError: the normalizer and the settings fit a .model file only."""
         raise ValueError("a SentencePiece tokenizer is saved as .model: save(path)")
 
@@ -155,24 +192,25 @@ class SentencePiece(Tokenizer):
         """Nothing: the kernel normalizes."""
         return {}
 
-    def nbest(self, text, n, *, with_scores=False):
+    def nbest(self, text: str, n: int, *, with_scores: bool = False) -> list:
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).
 
         Raises   TypeError: text is not a str; ValueError: n < 1, or the model has no probabilities
         """
-        normal = self._normal(text)
-        found = [(score, self._encoding(normal, parts)) for score, parts in self.model.nbest(normal.text, n)]
+        model, normal = self._unigram(text)
+        found = [(score, self._encoding(normal, parts)) for score, parts in model.nbest(normal.text, n)]
         return found if with_scores else [encoding for _, encoding in found]
 
-    def sample(self, text, alpha=0.1, *, rng):
+    def sample(self, text: str, alpha: float = 0.1, *, rng: np.random.Generator) -> Encoding:
         """An Encoding drawn with probability ~ p ** alpha (Unigram only): one text in many forms, for training."""
-        normal = self._normal(text)
-        return self._encoding(normal, self.model.sample(normal.text, alpha, rng))
+        model, normal = self._unigram(text)
+        return self._encoding(normal, model.sample(normal.text, alpha, rng))
 
-    def _normal(self, text):
-        if not hasattr(self.model, "nbest"):
+    def _unigram(self, text: str) -> tuple[Unigram, Normalized]:
+        """The model, if it has probabilities, and the normalized text."""
+        if not isinstance(self.model, Unigram):
             raise ValueError("n-best and sampling need a Unigram model: byte pair encoding has no probabilities")
-        return self.normalizer.normalize(check_texts([text], "texts")[0])
+        return self.model, self.normalizer.normalize(check_texts([text], "texts")[0])
 
     def _encoding(self, normal, parts):
         words = self.pretokenizer.words(normal.text)
@@ -187,12 +225,19 @@ class SentencePieceDecoder:
     Source   sentencepiece 0.2.3, sentencepiece_processor.cc: every byte that is in no UTF-8 becomes U+FFFD
     """
 
-    def __init__(self, model, normalizer, unk_surface=UNKNOWN_SURFACE, denormalizer=None):
+    def __init__(
+        self,
+        model: Pieces,
+        normalizer: SentencePieceNormalizer,
+        unk_surface: str = UNKNOWN_SURFACE,
+        denormalizer: SentencePieceNormalizer | None = None,
+    ):
         self.model, self.unk_surface, self.denormalizer = model, unk_surface, denormalizer
         self.strips_one = normalizer.add_dummy_prefix or normalizer.remove_extra_whitespaces
         self.strips_all = normalizer.remove_extra_whitespaces
 
-    def decode(self, tokens, clean_up=None):
+    def decode(self, tokens: list[str], clean_up: bool | None = None) -> str:
+        """Text of a list of pieces; clean_up changes nothing here."""
         parts, data, at_start = [], bytearray(), True
         for token in tokens:
             kind = self.model.kinds[self.model.vocab[token]]
@@ -213,9 +258,14 @@ class SentencePieceDecoder:
         return self.denormalizer.normalize(text).text if self.denormalizer else text
 
 
-codecs.register_error("minibert.each_byte", lambda error: (REPLACEMENT, error.start + 1))
+def _each_byte(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return REPLACEMENT, error.start + 1
 
 
-def from_utf8(data):
+codecs.register_error("minibert.each_byte", _each_byte)
+
+
+def from_utf8(data: bytes | bytearray) -> str:
     """Text of bytes; each byte that is part of no character becomes U+FFFD."""
     return data.decode("utf-8", "minibert.each_byte")

@@ -3,10 +3,14 @@
 BPE's tables say which pieces can be made of two others: SentencePiece knows a score of each piece, not its merges.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._jit import bare
-from .bpe_kernel import NEVER, RANK, Tokens, derived, longest_token, make_merges, make_scratch, orderly
+from .bpe_kernel import NEVER, RANK, Merges, Tokens, derived, longest_token, make_merges, make_scratch, orderly
 from .charsmap_kernel import OVERFLOW, Normal, by_words, character_end, follows_kernel, rules_of
 from .engine import SPILL, Engine, empty_cache, encoded
 from .pieces import NORMAL, SPACE, UNUSED, USER_DEFINED
@@ -15,11 +19,15 @@ from .trie import build_trie
 from .unigram_kernel import Lattice, Scores
 from .utf8 import byte_array, character
 
+if TYPE_CHECKING:
+    from .charsmap import SentencePieceNormalizer
+    from .pieces import Pieces
+
 
 class SentencePieceEngine(Engine):
     """Tables of one SentencePiece tokenizer. Texts go the plain way where `tables` is None: see `_merge_tables`."""
 
-    def __init__(self, normalizer, model):
+    def __init__(self, normalizer: SentencePieceNormalizer, model: Pieces):
         super().__init__()
         self.rules = rules_of(normalizer)
         text = {piece: i for piece, i in model.text_ids.items() if model.kinds[i] != UNUSED}
@@ -28,7 +36,8 @@ class SentencePieceEngine(Engine):
         trie = build_trie({piece.encode(): i for piece, i in text.items()})
         scores = _scores(model, trie)
         merges = _merge_tables(model, strings) if not scores.largest else _no_merges()
-        self.tables, self.longest = None, 2 * max(map(len, model.pieces))
+        self.longest = 2 * max(map(len, model.pieces))
+        self.tables: Model | None = None
         if merges and follows_kernel(normalizer):
             pairs = np.zeros(1 << (PAIR_BITS - 3), np.uint8)
             mark_pairs(*byte_array([piece.encode() for piece in strings]), pairs)
@@ -36,15 +45,25 @@ class SentencePieceEngine(Engine):
             words = words and by_words(normalizer, self.rules.kinds) and not any(SPACE in p.lstrip(SPACE) for p in text)
             byte_ids = np.array(model.byte_ids or [], np.int32)
             kept = {piece.encode(): i for piece, i in model.of_kind(USER_DEFINED).items()}
-            kept = build_trie(kept), bool(kept) and not scores.largest
-            self.tables = Model(scores, *merges, scores.largest > 0, model.unk_id, byte_ids, *kept, pairs, words, True)
+            self.tables = Model(
+                scores,
+                *merges,
+                by_score=scores.largest > 0,
+                unk_id=model.unk_id,
+                byte_ids=byte_ids,
+                kept=build_trie(kept),
+                finds_kept=bool(kept) and not scores.largest,
+                pairs=pairs,
+                by_words=words,
+                remembers=True,
+            )
 
     def _segment_block(self, data, starts, workspace):
         rows = len(starts) - 1
         if self.tables is None:
             return np.empty(0, np.int32), np.zeros(rows, np.int64), np.ones(rows, bool)
-        if not hasattr(workspace, "parts"):
-            workspace.parts, workspace.room = empty_cache(), None
+        if workspace.parts is None:
+            workspace.parts = empty_cache()
         row_ends, total = np.empty(rows, np.int64), OVERFLOW
         growth = 4
         while total == OVERFLOW:
@@ -72,7 +91,7 @@ class SentencePieceEngine(Engine):
         return offsets, word_ids
 
 
-def room_for(size, longest, room):
+def room_for(size: int, longest: int, room: Room | None) -> Room:
     """Room for a normalized text of `size` bytes and two pieces of `longest`, or the room that is there."""
     if room is not None and len(room.normal.data) >= size:
         return room
@@ -93,7 +112,7 @@ def _scores(model, trie):
     return Scores(trie, scores, unknown, float(largest), model.compat == "sentencepiece")
 
 
-def _no_merges():
+def _no_merges() -> tuple[Merges, Tokens]:
     made, nothing = np.zeros((1, 4), np.int32), np.empty(0, np.int32)
     tokens = Tokens(made, build_trie({}), nothing, np.zeros(2, np.int64), np.ones(1, bool))
     return make_merges(nothing, nothing, nothing, nothing), tokens
@@ -153,7 +172,7 @@ def spell_symbols(data, starts, trie, symbols):
             i, n = end, n + 1
 
 
-def _merge_tables(model, strings):
+def _merge_tables(model: Pieces, strings: list[str]) -> tuple[Merges, Tokens] | None:
     """(Merges, Tokens) of a SentencePieceBPE; None where the search of bpe_kernel.py does not fit: for one with
     unused pieces, or with pieces of characters that are none."""
     if model.of_kind(UNUSED) or not set("".join(strings)) <= set(strings):

@@ -6,12 +6,18 @@ a length and that many bytes, which may be a message again.
 Source   protobuf.dev/programming-guides/encoding; sentencepiece_model.proto of sentencepiece 0.2.3
 """
 
+from __future__ import annotations
+
 import struct
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from .charsmap import SentencePieceNormalizer
 from .pieces import CONTROL, NORMAL, USER_DEFINED
 from .sentencepiece import UNKNOWN_SURFACE, SentencePiece, SentencePieceBPE
 from .unigram import Unigram
+
+Schema: TypeAlias = dict[str, tuple[int, type]]  # name → number, type of the value
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
@@ -76,7 +82,7 @@ TRAINER = {
 WIRE = {int: VARINT, bool: VARINT, float: FIXED32, str: BYTES, bytes: BYTES, list: BYTES}
 
 
-def from_model(data):
+def from_model(data: bytes) -> SentencePiece:
     """Tokenizer of the bytes of a .model file.
 
     Raises   ValueError: says at which byte it is cut off or broken, or what in it is not supported
@@ -106,12 +112,13 @@ def from_model(data):
 PIECE_DEFAULTS = ("piece", ""), ("score", 0.0), ("kind", NORMAL)
 
 
-def read_normalizer(spec, **more):
+def read_normalizer(spec: dict[str, Any], **more: Any) -> SentencePieceNormalizer:
+    """Normalizer of a NormalizerSpec's fields."""
     names = ("charsmap", "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces", "name")
     return SentencePieceNormalizer(**{name: spec[name] for name in names if name in spec}, **more)
 
 
-def to_model(tokenizer):
+def to_model(tokenizer: SentencePiece) -> bytes:
     """Bytes of a .model file."""
     model, decoder = tokenizer.model, tokenizer.decoder
     derived = {
@@ -137,7 +144,8 @@ def to_model(tokenizer):
     return b"".join(varint(number << 3 | BYTES) + varint(len(data)) + data for number, data in messages)
 
 
-def write_normalizer(normalizer):
+def write_normalizer(normalizer: SentencePieceNormalizer) -> bytes:
+    """Bytes of a NormalizerSpec."""
     names = ("name", "charsmap", "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces")
     return write_message({name: getattr(normalizer, name) for name in names}, NORMALIZER)
 
@@ -145,7 +153,7 @@ def write_normalizer(normalizer):
 # Protocol buffers
 
 
-def fields(data, at, end):
+def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """(number, wire type, start, end) of the values of a message that is data[at:end]."""
     while at < end:
         key, start = read_varint(data, at, end)
@@ -167,7 +175,7 @@ def fields(data, at, end):
         at = stop
 
 
-def read_varint(data, at, end):
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """(value, place after it): seven bits a byte, the lowest first."""
     value = 0
     for i in range(at, min(end, at + 10)):
@@ -177,7 +185,8 @@ def read_varint(data, at, end):
     raise ValueError(f"byte {at}: a number without an end: cut off or broken")
 
 
-def varint(value):
+def varint(value: int) -> bytes:
+    """Bytes of a number; a negative one counts as its 64 bits."""
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 127:
@@ -187,9 +196,10 @@ def varint(value):
     return bytes(out)
 
 
-def read_message(data, start, end, schema):
+def read_message(data: bytes, start: int, end: int, schema: Schema) -> dict[str, Any]:
     """{name: value} of the fields that a schema {name: (number, type)} knows."""
-    names, values = {number: (name, kind) for name, (number, kind) in schema.items()}, {}
+    names = {number: (name, kind) for name, (number, kind) in schema.items()}
+    values: dict[str, Any] = {}
     for number, wire, a, b in fields(data, start, end):
         if number not in names:
             continue
@@ -215,7 +225,8 @@ def _value(data, start, end, kind):
         raise ValueError(f"byte {start + error.start}: not UTF-8") from error
 
 
-def write_message(values, schema):
+def write_message(values: dict[str, Any], schema: Schema) -> bytes:
+    """Bytes of a message with the fields of the schema that there are values for."""
     out = bytearray()
     for name, (number, kind) in schema.items():
         for value in values.get(name, []) if kind is list else [values[name]] if name in values else []:

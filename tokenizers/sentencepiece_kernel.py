@@ -14,6 +14,7 @@ from .bpe_kernel import SIZE, cut_piece, longest_token
 from .charsmap_kernel import (
     BLANK,
     OVERFLOW,
+    Normal,
     character_end,
     ends_in_space,
     longest_end,
@@ -56,7 +57,7 @@ class Model(NamedTuple):
 class Room(NamedTuple):
     """Room for one text at work, and its running sum and the largest sum that its last cut is sure up to."""
 
-    normal: tuple
+    normal: Normal
     lattice: tuple
     scratch: tuple
     total: np.ndarray
@@ -73,12 +74,14 @@ class Output(NamedTuple):
 
 @inlined
 def pair_bit(left, right):
+    """Number of the bit that stands for two neighbouring characters."""
     mixed = left * PAIR_FACTORS[0] ^ right * PAIR_FACTORS[1]
     return (mixed ^ (mixed >> 15)) & ((1 << PAIR_BITS) - 1)
 
 
 @inlined
 def put_token(out, at, token, begin, end):
+    """Append a token that comes from data[begin:end]; the new size."""
     out.ids[at], out.begin[at], out.end[at] = token, begin, end
     return at + 1
 
@@ -345,4 +348,5 @@ def count_characters(data, i, end, seen):
 
 @inlined
 def is_space(data, i):
+    """Whether ▁ begins at a byte."""
     return ends_in_space(data, i + 3)

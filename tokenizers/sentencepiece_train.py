@@ -5,10 +5,14 @@ counted, sorted and joined are the distinct parts: less than a tenth of the char
 likelihood, since the pieces' probabilities multiply over a cut that every segmentation makes.
 """
 
+from __future__ import annotations
+
 import re
 import unicodedata
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +27,10 @@ from .pieces import BYTE, BYTE_PIECES, CONTROL, NORMAL, SPACE, UNKNOWN, USER_DEF
 from .unicode_scripts import SCRIPTS
 from .unigram_train import SEED_SIZE, learn_pieces
 
+if TYPE_CHECKING:
+    from .count import Words
+    from .sentencepiece import SentencePiece
+
 BLANK, MARK = 0x20, ord(SPACE)
 ANY, INHERITED, RARE, ALONE = 0, 1, -1, -2  # classes of characters beside their scripts' numbers
 LIKE_HAN = ("HAN", "HIRAGANA", "KATAKANA")
@@ -31,26 +39,26 @@ MODELS = ("unigram", "bpe")
 
 
 def train(
-    texts,
-    vocab_size=8000,
-    model="unigram",
+    texts: Iterable[str],
+    vocab_size: int = 8000,
+    model: str = "unigram",
     *,
-    normalizer="nmt_nfkc",
-    character_coverage=0.9995,
-    byte_fallback=False,
-    control_symbols=(),
-    user_defined_symbols=(),
-    unk_piece="<unk>",
-    bos_piece="<s>",
-    eos_piece="</s>",
-    max_sentencepiece_length=16,
-    split_by_unicode_script=True,
-    split_by_number=True,
-    split_digits=False,
-    seed_sentencepiece_size=SEED_SIZE,
-    hard_vocab_limit=True,
-    progress=False,
-):
+    normalizer: str | SentencePieceNormalizer = "nmt_nfkc",
+    character_coverage: float = 0.9995,
+    byte_fallback: bool = False,
+    control_symbols: Iterable[str] = (),
+    user_defined_symbols: Iterable[str] = (),
+    unk_piece: str = "<unk>",
+    bos_piece: str = "<s>",
+    eos_piece: str = "</s>",
+    max_sentencepiece_length: int = 16,
+    split_by_unicode_script: bool = True,
+    split_by_number: bool = True,
+    split_digits: bool = False,
+    seed_sentencepiece_size: int = SEED_SIZE,
+    hard_vocab_limit: bool = True,
+    progress: bool = False,
+) -> SentencePiece:
     """A SentencePiece tokenizer learned from an iterable of raw texts; names and defaults are sentencepiece's.
 
     Ids: <unk>, <s>, </s>, the control and user-defined symbols, the 256 bytes with `byte_fallback`; then the learned
@@ -158,30 +166,31 @@ def cut_words(words, classes, parts):
             count_word(parts, words.units, start, words.starts[w + 1], words.counts[w])
 
 
-def count_words(texts, normalizer, symbols, progress=False):
+def count_words(
+    texts: Iterable[str], normalizer: SentencePieceNormalizer, symbols: Collection[str], progress: bool = False
+) -> Words:
     """count.Words, normalized, each with its ▁, in code points; symbols are cut out. A raw word is normalized once.
 
     Differs  without add_dummy_prefix, sentencepiece counts the first word of a text without ▁
     """
-    raw = WordCounter(np.uint32)
+    runs_of_text = WordCounter(np.uint32)
     for block in read_blocks(texts, progress):
         codes, starts = code_array(block)
-        raw.make_room(len(codes), len(codes))
-        count_runs(raw.words, codes, starts)
-    raw, counted, suffix = raw.result(), WordCounter(np.uint32), int(normalizer.whitespace_as_suffix)
+        runs_of_text.make_room(len(codes), len(codes))
+        count_runs(runs_of_text.words, codes, starts)
+    raw, counted, suffix = runs_of_text.result(), WordCounter(np.uint32), int(normalizer.whitespace_as_suffix)
     plain = unchanged(raw, normalizer, symbols)
     same = np.logical_and.reduceat(plain[raw.units], raw.starts[:-1])
     counted.make_room(len(raw.counts), len(raw.units) + len(raw.counts))
     buffer = np.empty(int(np.diff(raw.starts).max()) + 1, np.uint32)
     count_unchanged(raw, same, suffix, buffer, counted.words)
     words, counts, rewrite = [], [], rewriter(normalizer, plain)
-    between, word = (
-        longest_first(symbols),
-        re.compile(f"[^{SPACE}]+{SPACE}|[^{SPACE}]+" if suffix else f"{SPACE}?[^{SPACE}]+"),
-    )
+    between = longest_first(symbols)
+    word = re.compile(f"[^{SPACE}]+{SPACE}|[^{SPACE}]+" if suffix else f"{SPACE}?[^{SPACE}]+")
     for w in np.flatnonzero(~same).tolist():
         run = rewrite("".join(map(chr, raw.units[raw.starts[w] : raw.starts[w + 1]].tolist()))).strip(SPACE)
-        for part in between.split(run + SPACE if suffix else SPACE + run) if run else ():
+        marked = run + SPACE if suffix else SPACE + run
+        for part in (between.split(marked) if between else [marked]) if run else ():
             found = word.findall(part)
             words += found
             counts += [int(raw.counts[w])] * len(found)
@@ -189,9 +198,9 @@ def count_words(texts, normalizer, symbols, progress=False):
     return counted.result()
 
 
-def unchanged(words, normalizer, symbols):
+def unchanged(words: Words, normalizer: SentencePieceNormalizer, symbols: Collection[str]) -> np.ndarray:
     """(0x110000,) bool: characters of the words that stay as they are, never compose with others, begin no symbol."""
-    plain, normalize = np.zeros(0x110000, bool), bare(normalizer).normalize
+    plain, normalize = np.zeros(0x110000, bool), endless(normalizer).normalize
     for code in np.unique(words.units).tolist():
         mark = unicodedata.category(chr(code))[0] == "M" or 0x1100 <= code < 0x1200  # Hangul jamo compose too
         plain[code] = not mark and normalize(chr(code)).text == chr(code)
@@ -199,14 +208,14 @@ def unchanged(words, normalizer, symbols):
     return plain
 
 
-def bare(normalizer):
+def endless(normalizer: SentencePieceNormalizer) -> SentencePieceNormalizer:
     """The normalizer without what it does at the ends of a text."""
     return replace(normalizer, add_dummy_prefix=False, remove_extra_whitespaces=False)
 
 
-def rewriter(normalizer, plain):
+def rewriter(normalizer: SentencePieceNormalizer, plain: np.ndarray) -> Callable[[str], str]:
     """Normalization of text, a stretch that may change at a time: of these there are few different ones."""
-    inner = bare(normalizer)
+    inner = endless(normalizer)
     normalize = cache(lambda stretch: inner.normalize(stretch).text)
     if not plain.any():
         return normalize
@@ -215,13 +224,13 @@ def rewriter(normalizer, plain):
     return lambda text: changing.sub(lambda match: normalize(match[0]), text)
 
 
-def runs(codes):
-    """[(first, last)] of the runs of consecutive numbers in a sorted array."""
+def runs(codes: np.ndarray) -> Iterable[tuple[int, int]]:
+    """(first, last) of the runs of consecutive numbers in a sorted array."""
     breaks = np.flatnonzero(np.diff(codes) > 1)
     return zip(codes[np.append(0, breaks + 1)].tolist(), codes[np.append(breaks, len(codes) - 1)].tolist(), strict=True)
 
 
-def cover(words, share):
+def cover(words: Words, share: float) -> list[int]:
     """The most frequent code points that make up a share of the text, of equals the smaller ones first; never NUL.
 
     Source   sentencepiece compares in float32, which decides about a last character
@@ -236,7 +245,7 @@ def cover(words, share):
 
 
 @cache
-def scripts():
+def scripts() -> np.ndarray:
     """(0x110000,) int16: a number for each script, above INHERITED; Han, Hiragana and Katakana have one."""
     numbers, table = {"INHERITED": INHERITED}, np.full(0x110000, INHERITED + 1, np.int16)
     for part in SCRIPTS.rstrip("; ").split("; "):
@@ -247,7 +256,7 @@ def scripts():
     return table
 
 
-def cut(words, required, by_script, by_number, digits):
+def cut(words: Words, required: list[int], by_script: bool, by_number: bool, digits: bool) -> Words:
     """The parts of words that no piece may cross, without the characters that are not required."""
     classes = np.full(0x110000, RARE, np.int16)
     classes[required] = scripts()[required] if by_script else ANY
@@ -262,7 +271,9 @@ def cut(words, required, by_script, by_number, digits):
     return parts.result()
 
 
-def join_pieces(parts, required, vocab_size, longest, progress):
+def join_pieces(
+    parts: Words, required: list[int], vocab_size: int, longest: int, progress: bool
+) -> list[tuple[str, float]]:
     """[(piece, score)] by byte pair encoding over characters: joined pieces first, then the required characters."""
     tokens, table = list(map(chr, required)), np.zeros(0x110000, np.int32)
     table[required] = np.arange(len(required))

@@ -5,11 +5,16 @@ only the longest is worth having, and these are the nodes of the suffix tree: th
 stack (Abouelhoda 2004), so there are fewer of them than characters.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ._jit import bare
+
+if TYPE_CHECKING:
+    from .count import Words
 
 
 class Repeats(NamedTuple):
@@ -18,10 +23,10 @@ class Repeats(NamedTuple):
     first: np.ndarray
     last: np.ndarray
     length: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # in place of tuple.count
 
 
-def sort_suffixes(words, longest):
+def sort_suffixes(words: Words, longest: int) -> np.ndarray:
     """(T,) int64: where the suffixes of the words start, sorted by their first `longest` characters or more.
 
     Prefix doubling: the rank of 2h characters is that of h characters and that of the next h.
@@ -82,7 +87,7 @@ def walk(order, ends, lengths, before, longest, stack, out):
     return n
 
 
-def repeats(words, order, longest):
+def repeats(words: Words, order: np.ndarray, longest: int) -> Repeats:
     """Repeats of 2 to `longest` characters that occur at least twice in the corpus."""
     ends = np.repeat(words.starts[1:], np.diff(words.starts))
     lengths = np.zeros(len(order), np.int64)

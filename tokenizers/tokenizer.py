@@ -1,14 +1,21 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .added_tokens import AddedToken, AddedTokens
+from .bpe import BPE
 from .decoders import closed_up_text
-from .encoding import Batch, Kept
+from .encoding import Batch, Encoding, Kept
 from .inputs import check_texts, check_words, whole_number, without_surrogates
 from .normalize import BertNormalizer, Identity, unchanged
+from .parts import Decoder, Model, Normalizer, PlacedToken, PreTokenizer, Special, Texts, Token
 from .pretokenize import prefixed
 from .segments import Segments, of_rows, of_words, replace_rows, split_rows
 from .template import SEQUENCES
@@ -26,6 +33,9 @@ from .truncation import (
     window_spans,
 )
 
+if TYPE_CHECKING:
+    from .template import Template
+
 PAD_TOKENS = ("[PAD]", "<pad>")
 NAMES = {"A": "texts", "B": "pairs"}  # in errors
 LONGEST_REMEMBERED = 64  # characters of a piece: with the number of pieces it bounds the memory
@@ -39,10 +49,25 @@ class Tokenizer:
     `allowed_special` names the token, or is "all" (as in Hugging Face's library). A token that `disallowed_special`
     names, or any that is not allowed where it is "all", is refused (as in tiktoken). Added words that are not special
     are always honoured.
+
+    >>> from tokenizers import BertPreTokenizer, Template, WordLevel, decoders
+    >>> model = WordLevel({"[UNK]": 0, "hello": 1, "world": 2})
+    >>> tokenizer = Tokenizer(model, BertNormalizer(), BertPreTokenizer(), Template(), decoders.Spaced(), {"[UNK]": 0})
+    >>> found = tokenizer.encode("Hello, World")
+    >>> found.tokens, found.offsets
+    (['hello', '[UNK]', 'world'], [(0, 5), (5, 6), (7, 12)])
     """
 
     def __init__(
-        self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None, added_tokens=None
+        self,
+        model: Model,
+        normalizer: Normalizer,
+        pretokenizer: PreTokenizer,
+        template: Template,
+        decoder: Decoder,
+        special_tokens: Mapping[str, int],
+        file_settings: dict[str, Any] | None = None,
+        added_tokens: Iterable[AddedToken] | None = None,
     ):
         self.model, self.normalizer, self.pretokenizer = model, normalizer, pretokenizer
         self.template, self.decoder, self.special_tokens = template, decoder, dict(special_tokens)
@@ -53,7 +78,7 @@ class Tokenizer:
             file_settings or {}
         )  # what tokenizer.json says of truncation and padding: kept, not applied
         self._vocab = {**model.vocab, **{token.content: token.id for token in self.added_tokens}}
-        self._tokens = [None] * (max(self._vocab.values()) + 1)  # None where no token has that id
+        self._tokens: list[str | None] = [None] * (max(self._vocab.values()) + 1)  # None: no token has that id
         for token, i in self._vocab.items():
             if self._tokens[i] is not None:
                 raise ValueError(f"id {i} is that of {self._tokens[i]!r} and of {token!r}")
@@ -64,30 +89,33 @@ class Tokenizer:
         for name, _ in (*template.single, *template.pair):
             if name not in SEQUENCES and name not in self.special_tokens:
                 raise ValueError(f"the template names {name!r}, which is not a special token")
-        self._honoured = {}
+        self._honoured: dict[Special, AddedTokens] = {}
 
     # Vocabulary
 
     @property
-    def vocab(self):
+    def vocab(self) -> dict[str, int]:
         """{token: id}, a copy."""
         return dict(self._vocab)
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
+        """One more than the largest id: what a table of embeddings needs rows for."""
         return len(self._tokens)
 
-    def token_to_id(self, token):
+    def token_to_id(self, token: str) -> int | None:
         """Id of a token, None where there is none."""
         return self._vocab.get(token)
 
-    def id_to_token(self, i):
+    def id_to_token(self, i: int) -> str | None:
         """Token of an id, None where there is none."""
         return self._tokens[i] if 0 <= i < len(self._tokens) else None
 
     # Text → ids
 
-    def segment(self, text, allowed_special=(), match=None):
+    def segment(
+        self, text: str, allowed_special: Special = (), match: Callable[[str], list[Token]] | None = None
+    ) -> list[PlacedToken]:
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal.
 
         match: how a piece is cut, if not as the model does it.
@@ -112,7 +140,7 @@ class Tokenizer:
             tokens = list(map(tuple, table.tolist()))
         return tokens
 
-    def segment_batch(self, texts, allowed_special=(), threads=1):
+    def segment_batch(self, texts: Sequence[str], allowed_special: Special = (), threads: int = 1) -> Segments:
         """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
         allowed_special = self.special_names(allowed_special, "allowed_special")
         if self._engine is None:
@@ -138,8 +166,9 @@ class Tokenizer:
         return replace_rows(segments, rows) if rows else segments
 
     def _prepare(self, texts):
-        """{row: Normalized} of the texts that change before the kernel, which knows BERT's normalizer alone."""
-        normalizes = not isinstance(self.normalizer, (Identity, BertNormalizer))
+        """{row: Normalized} of the texts that change before the engine, of which WordPiece's alone normalizes."""
+        done = (Identity, BertNormalizer) if self._engine.normalizes else Identity
+        normalizes = not isinstance(self.normalizer, done)
         prefixes = getattr(self.pretokenizer, "add_prefix_space", False)
         changed = {}
         for b, text in enumerate(texts if normalizes or prefixes else ()):
@@ -179,13 +208,13 @@ class Tokenizer:
     def _engine(self):
         return self.model.engine(self.normalizer, self.pretokenizer)
 
-    def forget(self):
+    def forget(self) -> None:
         """Empty the caches of text seen before: only speed and memory change."""
         self.__dict__.pop("_remembered", None)
         if self._engine is not None:
             self._engine.workspaces.clear()
 
-    def encode(self, text, pair=None, add_special_tokens=True, **options):
+    def encode(self, text: str, pair: str | None = None, add_special_tokens: bool = True, **options: Any) -> Encoding:
         """Encoding of one text or one pair. options: those of encode_batch that fit one text.
 
         Raises   TypeError: text or pair is not a str
@@ -195,21 +224,21 @@ class Tokenizer:
 
     def encode_batch(
         self,
-        texts,
-        pairs=None,
-        max_length=None,
-        on_truncate="warn",
+        texts: Texts,
+        pairs: Texts | None = None,
+        max_length: int | None = None,
+        on_truncate: str = "warn",
         *,
-        truncation="longest_first",
-        truncation_side="right",
-        stride=0,
-        add_special_tokens=True,
-        is_split_into_words=False,
-        allowed_special=(),
-        disallowed_special=(),
-        lone_surrogates="keep",
-        threads=1,
-    ):
+        truncation: str = "longest_first",
+        truncation_side: str = "right",
+        stride: int = 0,
+        add_special_tokens: bool = True,
+        is_split_into_words: bool = False,
+        allowed_special: Special = (),
+        disallowed_special: Special = (),
+        lone_surrogates: str = "keep",
+        threads: int = 1,
+    ) -> Batch:
         """Batch of texts, or of pairs of texts; those longer than max_length are cut, or laid out in windows.
 
         With is_split_into_words a text is a list of words: word_ids are places in that list, offsets those in the word.
@@ -282,7 +311,7 @@ class Tokenizer:
         layout = [(name, type_id, self.special_tokens.get(name)) for name, type_id in pieces]
         return Batch(layout, sequences, cut, text_index, self._tokens)
 
-    def sample(self, text, dropout=0.1, *, rng):
+    def sample(self, text: str, dropout: float = 0.1, *, rng: np.random.Generator) -> Encoding:
         """An Encoding in which merges were left out at random (BPE only), as a training text in another of its forms.
 
         Source   Provilkov 2020 (arXiv:1910.13267)
@@ -290,26 +319,27 @@ class Tokenizer:
         """
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout: expected 0 … 1, got {dropout}")
-        if not hasattr(self.model, "steps"):
+        model = self.model
+        if not isinstance(model, BPE):
             raise ValueError("dropout needs a BPE model")
         check_texts([text], "texts")
-        found = of_rows([self.segment(text, match=lambda piece: self.model.match(piece, dropout, rng))])
+        found = of_rows([self.segment(text, match=lambda piece: model.match(piece, dropout, rng))])
         return self._laid_out({"A": found}, [("A", 0)]).encoding(0)
 
     def __call__(
         self,
-        texts,
-        pairs=None,
-        padding=True,
-        truncation=True,
-        max_length=None,
+        texts: Texts,
+        pairs: Texts | None = None,
+        padding: bool | str = True,
+        truncation: bool | str = True,
+        max_length: int | None = None,
         *,
-        pad_to_multiple_of=None,
-        padding_side="right",
-        return_offsets_mapping=False,
-        on_truncate="silent",
-        **options,
-    ):
+        pad_to_multiple_of: int | None = None,
+        padding_side: str = "right",
+        return_offsets_mapping: bool = False,
+        on_truncate: str = "silent",
+        **options: Any,
+    ) -> dict[str, Any]:
         """dict of input_ids, attention_mask, token_type_ids: (R, L) int64, or lists of rows if padding is False.
 
         With windows, overflow_to_sample_mapping (R,) says which text a row is of. options: those of encode_batch.
@@ -335,7 +365,7 @@ class Tokenizer:
             found = {name: split_rows(column, batch.starts) for name, column in columns.items()}
             found["attention_mask"] = [np.ones_like(row) for row in found["input_ids"]]
         else:
-            width = max(int(batch.lengths.max(initial=0)), max_length if padding == "max_length" else 0)
+            width = max(int(batch.lengths.max(initial=0)), (max_length or 0) if padding == "max_length" else 0)
             width += -width % multiple
             found = self._padded(columns, batch.starts, width, padding_side == "left")
         names = ["input_ids", "attention_mask", "token_type_ids", *list(columns)[2:]]
@@ -358,7 +388,7 @@ class Tokenizer:
 
     # Special tokens in text
 
-    def special_names(self, value, name):
+    def special_names(self, value: Special, name: str) -> Special:
         """What an argument that names special tokens says: "all", or a frozenset of them.
 
         Raises   ValueError: another str, which a single token is taken for, or no special token
@@ -372,7 +402,7 @@ class Tokenizer:
             raise ValueError(f"{name}: {sorted(unknown, key=repr)} are no special tokens of this tokenizer")
         return names
 
-    def honoured(self, allowed_special=()):
+    def honoured(self, allowed_special: Special = ()) -> AddedTokens:
         """AddedTokens that count in a text: the special ones that are allowed, and all that are not special."""
         names = self.special_names(allowed_special, "allowed_special")
         if names not in self._honoured:
@@ -397,7 +427,9 @@ class Tokenizer:
 
     # Ids → text
 
-    def decode(self, ids, *, skip_special_tokens=True, clean_up=None):
+    def decode(
+        self, ids: Iterable[int], *, skip_special_tokens: bool = True, clean_up: bool | str | None = None
+    ) -> str:
         """Text of a sequence of ids; clean_up (None: as the file says) closes the gap before ". , ! ? n't 's" and such.
 
         clean_up "text" does so across tokens, as Hugging Face's transformers does: "it ' s" is "it's".
@@ -417,7 +449,7 @@ class Tokenizer:
                 tokens.append(self._written[i])
         if clean_up == "text":
             return closed_up_text(self.decoder.decode(tokens)) if tokens else ""
-        return self.decoder.decode(tokens, clean_up) if tokens else ""
+        return self.decoder.decode(tokens, None if clean_up is None else bool(clean_up)) if tokens else ""
 
     @cached_property
     def _written(self):
@@ -427,13 +459,13 @@ class Tokenizer:
 
     # Files
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The text of tokenizer.json: equal tokenizers give equal text."""
         from .files import to_json
 
         return to_json(self)
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write tokenizer.json, or the vocabulary alone where the name ends in .txt; never leaves half a file."""
         from .files import save
 

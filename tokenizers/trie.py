@@ -7,6 +7,8 @@ Every node has a unit, and a base of its own that no other node has, so a label 
 Source   Aoe 1989, An efficient digital search algorithm by using a double-array structure; Yata's darts-clone (the xor)
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -124,12 +126,12 @@ def fill_units(links, nodes, units, shorter):
     return True
 
 
-def build_trie(tokens):
+def build_trie(tokens: dict[bytes, int]) -> Trie:
     """Trie of {bytes: id}; the empty token has no place in it."""
     return trie_of(*byte_array(list(tokens)), np.fromiter(tokens.values(), np.int64, len(tokens)))
 
 
-def trie_of(data, starts, ids):
+def trie_of(data: np.ndarray, starts: np.ndarray, ids: np.ndarray) -> Trie:
     """Trie of the tokens data[starts[t]:starts[t + 1]] with their ids, without those of id -1.
 
     Raises   ValueError: an id is above MAX_ID

@@ -1,6 +1,7 @@
 """How a text that is too long is cut, or laid out in windows, and how rows are padded for those who ask."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,16 @@ STRATEGIES = ("longest_first", "only_first", "only_second")
 SIDES = ("right", "left")
 
 
-def longest_first(a, b, room):
+def longest_first(a: np.ndarray, b: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
     """Lengths of the pair after cutting the longer one until both fit, then both evenly.
 
         max(a, b) is cut to room - min(a, b), or both to room / 2 where the shorter one is longer than that
 
     Source   Hugging Face's TruncationStrategy.LongestFirst, which gives b the odd token where a ≤ b, else a
     Shapes   a, b (B,) → (B,), (B,)
+
+    >>> longest_first(np.array([5, 2]), np.array([9, 3]), room=8)
+    (array([4, 2]), array([4, 3]))
     """
     short, long = np.minimum(a, b), np.maximum(a, b)
     fits = a + b <= room
@@ -27,7 +31,9 @@ def longest_first(a, b, room):
     return np.where(a <= b, new_short, new_long), np.where(a <= b, new_long, new_short)
 
 
-def fit(a, b, room, strategy="longest_first"):
+def fit(
+    a: np.ndarray, b: np.ndarray, room: int | None, strategy: str = "longest_first"
+) -> tuple[np.ndarray, np.ndarray]:
     """Lengths (B,), (B,) that fit into `room` tokens; room None: no limit.
 
     Raises   ValueError: one alone may be cut, and of some pair the other alone is too long (says which)
@@ -47,7 +53,7 @@ def fit(a, b, room, strategy="longest_first"):
     return (cut, whole) if strategy == "only_first" else (whole, cut)
 
 
-def window_counts(lengths, kept, stride):
+def window_counts(lengths: np.ndarray, kept: np.ndarray, stride: int) -> np.ndarray:
     """How many windows of `kept` tokens, each sharing `stride` with the one before, cover sequences (B,)."""
     more = lengths > kept
     if (bad := more & (kept <= stride)).any():
@@ -56,7 +62,7 @@ def window_counts(lengths, kept, stride):
     return 1 + np.where(more, -((kept - lengths) // np.maximum(kept - stride, 1)), 0)
 
 
-def window_rows(count_a, count_b):
+def window_rows(count_a: np.ndarray, count_b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(text, window of a, window of b) of each row: all combinations, in the order of Hugging Face's overflowing.
 
     a: the sequence that comes first in the template.
@@ -74,7 +80,9 @@ def window_rows(count_a, count_b):
     return text, of_a, of_b
 
 
-def window_spans(lengths, kept, stride, number, side):
+def window_spans(
+    lengths: np.ndarray, kept: np.ndarray, stride: int, number: np.ndarray, side: str
+) -> tuple[np.ndarray, np.ndarray]:
     """(start, length) of window `number` of each sequence; from the left or from the right end."""
     shift = number * (kept - stride)
     if side == "right":
@@ -85,7 +93,7 @@ def window_spans(lengths, kept, stride, number, side):
     return start, end - start
 
 
-def report_truncated(truncated, max_length, on_truncate):
+def report_truncated(truncated: np.ndarray, max_length: int | None, on_truncate: str) -> None:
     """Raise, warn or say nothing where texts were cut."""
     if on_truncate == "silent" or not truncated.any():
         return
@@ -98,7 +106,7 @@ def report_truncated(truncated, max_length, on_truncate):
     warnings.warn(f"{message}: cut (see Batch.truncated, on_truncate)", stacklevel=4)
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: Any, choices: tuple) -> None:
     """One of the choices, or a ValueError that lists them."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")

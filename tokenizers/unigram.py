@@ -4,14 +4,23 @@ Unlike byte pair encoding and WordPiece, every cut has a probability. So there a
 can be drawn by chance: a model trained on such samples learns that one text has many forms (subword regularization).
 """
 
+from __future__ import annotations
+
 import heapq
 import math
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .inputs import whole_number
+from .parts import Normalizer, PreTokenizer, Token
 from .pieces import NORMAL, UNUSED, USER_DEFINED, Pieces
+
+if TYPE_CHECKING:
+    from .sentencepiece import SentencePiece
+    from .sentencepiece_engine import SentencePieceEngine
 
 UNKNOWN_PENALTY = 10.0  # log probability of an unknown character: this much below the least of the pieces
 HUGE = 1e300  # whatever is summed up stays finite below
@@ -28,13 +37,25 @@ class Unigram(Pieces):
     Units    scores are natural logarithms. compat "sentencepiece": sums in float32, and from ±100,000 on they begin
              anew at 0; "hf": in float64. Of two paths of equal sum the one that came first stays, so on ties ids differ
     Raises   ValueError: as Pieces, or compat is unknown
+
+    >>> Unigram(["<unk>", "a", "b", "ab"], [0.0, -1.0, -1.5, -2.0]).nbest("ab", 2)
+    [(-2.0, [(3, 0, 2)]), (-2.5, [(1, 0, 1), (2, 1, 2)])]
     """
 
-    def __init__(self, pieces, scores, kinds=None, *, byte_fallback=False, compat="sentencepiece"):
+    def __init__(
+        self,
+        pieces: Iterable[str],
+        scores: Iterable[float],
+        kinds: Iterable[int] | None = None,
+        *,
+        byte_fallback: bool = False,
+        compat: str = "sentencepiece",
+    ):
         super().__init__(pieces, scores, kinds, byte_fallback=byte_fallback)
         if compat not in COMPAT:
             raise ValueError(f"compat: expected one of {', '.join(COMPAT)}, got {compat!r}")
-        self.compat, self.number = compat, np.float32 if compat == "sentencepiece" else float
+        self.compat = compat
+        self.number: Callable[[float], Any] = np.float32 if compat == "sentencepiece" else float
         counted = [s for s, kind in zip(self.scores, self.kinds, strict=True) if kind == NORMAL or compat == "hf"]
         self.unknown_score = self.number(self.number(min(counted, default=0.0)) - self.number(UNKNOWN_PENALTY))
         self.piece_scores = [self.number(score) for score in self.scores]
@@ -43,15 +64,15 @@ class Unigram(Pieces):
         self.longest = max(map(len, self.text_ids), default=1)
 
     @staticmethod
-    def train(texts, vocab_size=8000, **options):
+    def train(texts: Iterable[str], vocab_size: int = 8000, **options: Any) -> SentencePiece:
         """A SentencePiece tokenizer of this model learned from raw texts; `options` as in sentencepiece_train.train."""
         from .sentencepiece_train import train
 
         return train(texts, vocab_size, "unigram", **options)
 
-    def match(self, text):
+    def match(self, text: str) -> list[Token]:
         """[(id, start, end)] of the best cut of a normalized text."""
-        best = [None] * (len(text) + 1)  # (score of the best path to here, where its last piece starts, and its id)
+        best: list[Any] = [None] * (len(text) + 1)  # (score of the best path to here, start and id of its last piece)
         best[0] = self.number(0), 0, None
         for start in range(len(text)):
             if self.compat == "sentencepiece" and abs(best[start][0]) > REBASE:
@@ -67,7 +88,7 @@ class Unigram(Pieces):
             end = start
         return self.spell(text, parts[::-1])
 
-    def candidates(self, text, start):
+    def candidates(self, text: str, start: int) -> Iterator[tuple[int, int, Any]]:
         """(id, end, score) of every piece that stands at `start`, and of the unknown where no single character does."""
         known = False
         for end in range(start + 1, min(len(text), start + self.longest) + 1):
@@ -83,7 +104,7 @@ class Unigram(Pieces):
         running = best[start][0]
         best[start:] = [path and (path[0] - running, *path[1:]) for path in best[start:]]
 
-    def nbest(self, text, n):
+    def nbest(self, text: str, n: int) -> list[tuple[float, list[Token]]]:
         """[(log probability, [(id, start, end)])] of the n most probable cuts of a normalized text, best first.
 
         A* from the end of the text, where the best score of what is left is known: no path is taken in vain.
@@ -97,7 +118,9 @@ class Unigram(Pieces):
         best = [0.0] * (len(text) + 1)
         for end in range(1, len(text) + 1):
             best[end] = max(best[start] + score for _, start, score in arriving[end])
-        found, order = [], count()
+        found: list[tuple[float, list[Token]]] = []
+        order = count()
+        agenda: list[tuple[float, int, int, float, Any]]
         agenda = [(-best[-1], next(order), len(text), 0.0, None)]  # of the rest behind: its score and (part, rest)
         while agenda and len(found) < n:
             _, _, end, behind, rest = heapq.heappop(agenda)
@@ -109,7 +132,7 @@ class Unigram(Pieces):
                 heapq.heappush(agenda, (-(best[start] + total), next(order), start, total, link))
         return found
 
-    def sample(self, text, alpha, rng):
+    def sample(self, text: str, alpha: float, rng: np.random.Generator) -> list[Token]:
         """[(id, start, end)] of one cut, drawn with a probability that goes as p(cut) ** alpha.
 
         Forward filtering sums the paths to each place; backward sampling chooses piece after piece from the end.
@@ -142,13 +165,13 @@ class Unigram(Pieces):
 
     def _lattice(self, text):
         """For each place in a text the (id, start, score) of all candidates that end there."""
-        arriving = [[] for _ in range(len(text) + 1)]
+        arriving: list[list[tuple[int, int, float]]] = [[] for _ in range(len(text) + 1)]
         for start in range(len(text)):
             for i, end, score in self.candidates(text, start):
                 arriving[end].append((i, start, float(score)))
         return arriving
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
         """The fast form of the pipeline: `segment(texts)`; None with any other normalizer than SentencePiece's."""
         from .charsmap import SentencePieceNormalizer
         from .sentencepiece_engine import SentencePieceEngine

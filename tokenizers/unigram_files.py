@@ -4,12 +4,14 @@ import base64
 import binascii
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import regex
 
+from .added_tokens import AddedToken
 from .charsmap import Charsmap
 from .json_parts import typed
-from .normalize import joined, replace_surrogates, unchanged
+from .normalize import Normalized, joined, replace_surrogates, unchanged
 from .normalizers import Normalizer
 from .pieces import BYTE, BYTE_PIECES, CONTROL, NORMAL, UNKNOWN
 from .unigram import Unigram
@@ -38,13 +40,14 @@ class Precompiled(Normalizer):
         _ = self.map  # a broken one is told at once
 
     @cached_property
-    def map(self):
+    def map(self) -> Charsmap:
+        """The character map, read."""
         try:
             return Charsmap(base64.b64decode(self.precompiled_charsmap, validate=True))
         except binascii.Error as error:
             raise ValueError(f"precompiled_charsmap: not base64: {error}") from error
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         chars = unchanged(replace_surrogates(text)).chars()
         text, out = "".join(c for c, _, _ in chars), []
         for match in CLUSTER.finditer(text):
@@ -57,7 +60,7 @@ class Precompiled(Normalizer):
         return joined(out)
 
 
-def unigram_vocab(found):
+def unigram_vocab(found: dict[str, Any]) -> dict[str, int]:
     """{piece: id} of the model of a tokenizer.json."""
     for row in typed(found["vocab"], list, "vocab"):
         if not (isinstance(row, list) and [type(value) for value in row] in ([str, float], [str, int])):
@@ -65,7 +68,7 @@ def unigram_vocab(found):
     return {piece: i for i, (piece, _) in enumerate(found["vocab"])}
 
 
-def read_unigram(found, added):
+def read_unigram(found: dict[str, Any], added: list[AddedToken]) -> Unigram:
     """Unigram of the model of a tokenizer.json; control tokens among `added` never come from text."""
     rows = found["vocab"]
     byte_fallback = typed(found.get("byte_fallback", False), bool, "model: byte_fallback")
@@ -81,7 +84,8 @@ def read_unigram(found, added):
     return Unigram(pieces, [score for _, score in rows], kinds, byte_fallback=byte_fallback, compat="hf")
 
 
-def write_unigram(model):
+def write_unigram(model: Unigram) -> dict[str, Any]:
+    """The model of a tokenizer.json."""
     if model.compat != "hf":
         raise ValueError("tokenizer.json holds Unigram(compat='hf'): save a SentencePiece model as .model")
     rows = [[piece, score] for piece, score in zip(model.pieces, model.scores, strict=True)]

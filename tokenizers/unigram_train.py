@@ -5,9 +5,13 @@ probabilities, and the quarter of the pieces without which the corpus would lose
 `expected_counts_plainly` and `loss_plainly` are the published formulas; kernels give the same numbers.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .count import show_progress
 from .suffix_array import repeats, sort_suffixes
@@ -22,6 +26,9 @@ from .unigram_train_kernel import (
     losses,
 )
 
+if TYPE_CHECKING:
+    from .count import Words
+
 SEED_SIZE = 1_000_000  # pieces at first
 EM_ROUNDS = 2
 SHRINKING_FACTOR = 0.75  # of the pieces are kept in each round
@@ -30,7 +37,7 @@ FEWEST = 0.5  # expected occurrences of a piece that is kept
 UNKNOWN_PENALTY = 10.0
 
 
-def expected_counts_plainly(words, scores):
+def expected_counts_plainly(words: dict[str, int], scores: dict[str, float]) -> tuple[dict[str, float], float]:
     """({piece: expected occurrences}, log likelihood) of words {word: count} under pieces {piece: log probability}.
 
         forward[j] = Σ over pieces word[i:j] of forward[i] p(piece),  backward[i] likewise from the end
@@ -54,7 +61,7 @@ def expected_counts_plainly(words, scores):
     return expected, total
 
 
-def loss_plainly(piece, parts, counts):
+def loss_plainly(piece: str, parts: list[str], counts: dict[str, float]) -> float:
     """How much the log likelihood falls, a token, where a piece's occurrences are counted to its parts instead.
 
     Source   Kudo 2018 3.2; parts: the best cut of the piece into others
@@ -65,7 +72,7 @@ def loss_plainly(piece, parts, counts):
     return counts[piece] / total * gain
 
 
-def digamma(x):
+def digamma(x: ArrayLike) -> np.ndarray:
     """ψ(x), the derivative of log Γ: ψ(x + 1) = ψ(x) + 1/x up to 7, then the asymptotic series.
 
     Source   Abramowitz & Stegun 6.3.5 and 6.3.18; error below 1e-9
@@ -79,7 +86,9 @@ def digamma(x):
     return result + np.log(x) - 0.5 / x - square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square / 240)))
 
 
-def learn_pieces(words, required, vocab_size, longest, seed_size=SEED_SIZE, progress=False):
+def learn_pieces(
+    words: Words, required: list[int], vocab_size: int, longest: int, seed_size: int = SEED_SIZE, progress: bool = False
+) -> list[tuple[str, float]]:
     """[(piece, log probability)], the most probable first: the required characters, and vocab_size in all at most.
 
     Probabilities that EM finds go as exp(ψ(E)) and not as E: a sparse prior, which lets rare pieces die out.
@@ -106,7 +115,7 @@ def learn_pieces(words, required, vocab_size, longest, seed_size=SEED_SIZE, prog
     return finish(pieces.by_name(), required, vocab_size)
 
 
-def finish(scores, required, vocab_size):
+def finish(scores: dict[str, float], required: list[int], vocab_size: int) -> list[tuple[str, float]]:
     """The required characters, those without a score below all others; then the best pieces up to vocab_size."""
     least, final = min(scores.values()), {}
     for character in map(chr, required):
@@ -122,7 +131,7 @@ def finish(scores, required, vocab_size):
 class Pieces:
     """The present pieces of a corpus with their log probabilities, and the lattice of all words over them."""
 
-    def __init__(self, words, longest, seed_size):
+    def __init__(self, words: Words, longest: int, seed_size: int):
         self.words = words
         lattice, frequency = seed(words, longest, seed_size)
         self.lattice = lattice
@@ -130,10 +139,11 @@ class Pieces:
         size = int(np.diff(words.starts).max()) + 1
         self.forward, self.backward, self.lifts = np.empty(size), np.empty(size), np.zeros(size, np.int64)
 
-    def with_unknown(self):
+    def with_unknown(self) -> np.ndarray:
+        """The scores, and that of an unknown character behind them."""
         return np.append(self.scores, self.scores.min() - UNKNOWN_PENALTY)
 
-    def expected_counts(self):
+    def expected_counts(self) -> np.ndarray:
         """The E step; the last count is that of unknown characters."""
         expected = np.zeros(len(self.scores) + 1)
         weights = np.exp(self.with_unknown())
@@ -141,13 +151,13 @@ class Pieces:
         self.log_likelihood = expect(self.lattice, weights, reach, *scratch, expected)
         return expected
 
-    def maximize(self, expected):
+    def maximize(self, expected: np.ndarray) -> None:
         """The M step: new scores from expected counts; pieces with less than FEWEST go."""
         self.keep(expected[:-1] >= FEWEST)
         kept = expected[:-1][expected[:-1] >= FEWEST]
         self.scores = digamma(kept) - digamma(kept.sum())
 
-    def prune(self, wanted):
+    def prune(self, wanted: int) -> None:
         """Keep SHRINKING_FACTOR of the pieces, `wanted` at least: of those in best cuts, the ones of highest loss."""
         size, scores = len(self.scores), self.with_unknown()
         counts, score = np.zeros(size + 1), np.empty(size)
@@ -163,7 +173,7 @@ class Pieces:
         kept[order[: max(wanted, int(SHRINKING_FACTOR * size))]] = True
         self.keep(kept)
 
-    def keep(self, kept):
+    def keep(self, kept: np.ndarray) -> None:
         """Drop the other pieces; where a dropped one is a single character, it is unknown from now on."""
         lattice, n = self.lattice, int(kept.sum())
         renumbered = np.full(len(kept) + 1, -1, np.int64)
@@ -175,7 +185,7 @@ class Pieces:
         self.lattice = lattice._replace(piece=lattice.piece[:edges], length=length, example=lattice.example[kept])
         self.scores = self.scores[kept]
 
-    def by_name(self):
+    def by_name(self) -> dict[str, float]:
         """{piece: score}; without those that are worth less than their best cut into others, which never come."""
         size, text = len(self.scores), "".join(map(chr, self.words.units.tolist()))
         score, part_starts = np.empty(size), np.empty(size + 1, np.int64)
@@ -187,7 +197,7 @@ class Pieces:
         }
 
 
-def seed(words, longest, seed_size):
+def seed(words: Words, longest: int, seed_size: int) -> tuple[Lattice, np.ndarray]:
     """(Lattice, frequency (P,)) of the seed: every character, and the repeated strings of highest count × length."""
     order = sort_suffixes(words, longest + 2)
     found = repeats(words, order, longest)

@@ -4,6 +4,8 @@ A word of eight bytes is one uint64, its first byte lowest. Tests on all eight a
 byte that passes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ._jit import inlined
@@ -17,12 +19,12 @@ FROM_A, AFTER_Z = BYTES * U64(0x80 - 0x61), BYTES * U64(0x80 - 0x7B)  # added, t
 FROM_0, AFTER_9 = BYTES * U64(0x80 - 0x30), BYTES * U64(0x80 - 0x3A)
 
 
-def encode(text):
+def encode(text: str) -> bytes:
     """UTF-8; a lone surrogate gives the three bytes that UTF-8 would give its number, so that it comes back."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def byte_array(parts):
+def byte_array(parts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Bytes (N + SPARE,) uint8 of a list of bytes on top of each other, and where each starts (B+1,) int64."""
     starts = np.zeros(len(parts) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=starts[1:])

@@ -1,10 +1,19 @@
 """Word level: each word that the vocabulary knows is one token, every other word is the unknown token."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .inputs import check_ids, whole_number
+from .parts import Normalizer, PreTokenizer, Token
+from .pretokenize import BertPreTokenizer, Splitter
+
+if TYPE_CHECKING:
+    from .tokenizer import Tokenizer
 
 
 class WordLevel:
@@ -14,20 +23,26 @@ class WordLevel:
     Raises   ValueError: unk_token is not in vocab, or ids are not 0 … MAX_ID, each once
     """
 
-    def __init__(self, vocab, unk_token="[UNK]"):
+    def __init__(self, vocab: dict[str, int], unk_token: str = "[UNK]"):
         if unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
         check_ids(vocab)
         self.vocab, self.unk_token, self.unk_id = vocab, unk_token, vocab[unk_token]
 
-    def match(self, word):
+    def match(self, word: str) -> list[Token]:
         """[(id, start, end)]: the word as a whole."""
         return [(self.vocab.get(word, self.unk_id), 0, len(word))]
 
     @staticmethod
     def train(
-        texts, vocab_size=30_000, *, lowercase=True, min_frequency=1, special_tokens=("[PAD]", "[UNK]"), progress=False
-    ):
+        texts: Iterable[str],
+        vocab_size: int = 30_000,
+        *,
+        lowercase: bool = True,
+        min_frequency: int = 1,
+        special_tokens: Sequence[str] = ("[PAD]", "[UNK]"),
+        progress: bool = False,
+    ) -> Tokenizer:
         """A tokenizer of the most frequent of BERT's words; ids: the special tokens, then by count, then by the word.
 
         Source   Hugging Face's WordLevelTrainer for the order
@@ -36,7 +51,6 @@ class WordLevel:
         from .count import count_words
         from .decoders import WordPiece as Decoder
         from .normalize import BertNormalizer
-        from .pretokenize import BertPreTokenizer
         from .template import Template
         from .tokenizer import Tokenizer
 
@@ -54,18 +68,21 @@ class WordLevel:
         specials = {token: vocab[token] for token in special_tokens}
         return Tokenizer(WordLevel(vocab), normalizer, pretokenizer, Template(), Decoder(), specials)
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> WordLevelEngine | None:
         """The fast form of the pipeline; None where the words are not stretches of the text."""
-        return WordLevelEngine(self, pretokenizer) if callable(getattr(pretokenizer, "split", None)) else None
+        return WordLevelEngine(self, pretokenizer) if isinstance(pretokenizer, Splitter) else None
 
 
 class WordLevelEngine:
     """One look-up a word: no kernel would gain on Python's own dictionary and patterns by much."""
 
-    def __init__(self, model, pretokenizer):
-        self.model, self.pretokenizer, self.workspaces = model, pretokenizer, []
+    normalizes = False
 
-    def segment(self, texts, threads=1):
+    def __init__(self, model: WordLevel, pretokenizer: Splitter):
+        self.model, self.pretokenizer = model, pretokenizer
+        self.workspaces: list = []
+
+    def segment(self, texts: list[str], threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, starts, plain) of texts, none of which is left to the plain form."""
         rows = [self.pretokenizer.words(text) for text in texts]
         starts = np.zeros(len(rows) + 1, np.int64)
@@ -73,7 +90,9 @@ class WordLevelEngine:
         ids = map(self.model.vocab.get, chain.from_iterable(rows), repeat(self.model.unk_id))
         return np.fromiter(ids, np.int32, starts[-1]), starts, np.zeros(len(rows), bool)
 
-    def locate(self, texts, ids, starts, threads=1):
+    def locate(
+        self, texts: list[str], ids: np.ndarray, starts: np.ndarray, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(offsets, word_ids) of the ids that `segment` gave for the texts."""
         spans = [span for text in texts for span in self.pretokenizer.split(text)]
         words = np.arange(len(ids), dtype=np.int32) - np.repeat(starts[:-1], np.diff(starts)).astype(np.int32)

@@ -4,11 +4,22 @@ Training joins, over and over, the pair of neighbouring pieces that stands toget
 encoding there is no list of merges to replay: the vocabulary alone decides how a word is cut.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .inputs import whole_number
 from .normalize import BertNormalizer
+from .parts import Normalizer, PreTokenizer, Token
 from .pretokenize import BertPreTokenizer
+
+if TYPE_CHECKING:
+    from .count import Words
+    from .tokenizer import Tokenizer
+    from .wordpiece_kernel import WordPieceEngine
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -18,9 +29,14 @@ class WordPiece:
 
     Source   Wu et al. 2016 (arXiv:1609.08144) 4.1; Devlin et al. 2019 (arXiv:1810.04805)
     Raises   ValueError: unk_token is not in vocab, ids are not 0 … n - 1, or words may hold no letter
+
+    >>> WordPiece({"[UNK]": 0, "un": 1, "##able": 2}).match("unable")
+    [(1, 0, 2), (2, 2, 6)]
     """
 
-    def __init__(self, vocab, unk_token="[UNK]", prefix="##", max_input_chars_per_word=100):
+    def __init__(
+        self, vocab: dict[str, int], unk_token: str = "[UNK]", prefix: str = "##", max_input_chars_per_word: int = 100
+    ):
         if unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
         if sorted(vocab.values()) != list(range(len(vocab))):
@@ -31,7 +47,7 @@ class WordPiece:
         self.max_input_chars_per_word = max_input_chars_per_word
         self.unk_id = vocab[unk_token]
 
-    def match(self, word):
+    def match(self, word: str) -> list[Token]:
         """[(id, start, end)] of one word's pieces; the whole word is unknown where any rest of it is."""
         if len(word) > self.max_input_chars_per_word:
             return [(self.unk_id, 0, len(word))]
@@ -48,7 +64,7 @@ class WordPiece:
             start = end
         return pieces
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> WordPieceEngine | None:
         """The fast form of the pipeline; None where text is not cut as BERT cuts it."""
         from .wordpiece_kernel import WordPieceEngine
 
@@ -59,17 +75,17 @@ class WordPiece:
 
     @staticmethod
     def train(
-        texts,
-        vocab_size=30522,
+        texts: Iterable[str],
+        vocab_size: int = 30522,
         *,
-        lowercase=True,
-        min_frequency=2,
-        special_tokens=SPECIAL_TOKENS,
-        strip_accents=None,
-        alphabet=(),
-        limit_alphabet=None,
-        progress=False,
-    ):
+        lowercase: bool = True,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str] = SPECIAL_TOKENS,
+        strip_accents: bool | None = None,
+        alphabet: Iterable[str] = (),
+        limit_alphabet: int | None = None,
+        progress: bool = False,
+    ) -> Tokenizer:
         """A BERT tokenizer whose vocabulary is learned from an iterable of texts.
 
         Ids: the special tokens; `alphabet`; every other character; every other character inside a word, "##" before it;
@@ -110,7 +126,9 @@ class WordPiece:
         return Tokenizer(WordPiece(vocab), normalizer, pretokenizer, bert_template(specials), Decoder(), specials)
 
 
-def learn_pieces(words, tokens, vocab_size, min_frequency, prefix, progress=False):
+def learn_pieces(
+    words: Words, tokens: list[str], vocab_size: int, min_frequency: int, prefix: str, progress: bool = False
+) -> None:
     """Append to `tokens`, which holds the alphabet, the joined pieces of words counted as code points."""
     from .learn import learn_merges
 

@@ -7,8 +7,10 @@ code point is one look into a table (`FoldTable`). The longest match walks a tri
 Offsets are left for a second pass that knows the ids (`place_block`): it counts characters and matches nothing.
 """
 
+from __future__ import annotations
+
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,11 @@ from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, code_arr
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
 from .trie import build_trie, step, token_of
 from .utf8 import FLAGS, U64, character, digit_flags, encode, first_flag, letter_flags, load, put_character
+
+if TYPE_CHECKING:
+    from .normalize import BertNormalizer
+    from .pretokenize import BertPreTokenizer
+    from .wordpiece import WordPiece
 
 CODE_MASK = PUNCTUATION_BIT - 1
 
@@ -217,7 +224,9 @@ def place_block(codes, starts, fold, rules, lengths, ids, row_starts, places):
 class WordPieceEngine(Engine):
     """Tables of one WordPiece tokenizer."""
 
-    def __init__(self, normalizer, pretokenizer, model):
+    normalizes = True
+
+    def __init__(self, normalizer: BertNormalizer, pretokenizer: BertPreTokenizer, model: WordPiece):
         super().__init__()
         self.fold, self.model = fold_table(normalizer), model
         self.trie = build_trie({encode(token): i for token, i in model.vocab.items()})
@@ -241,7 +250,7 @@ class WordPieceEngine(Engine):
     @cached_property
     def _lengths(self):
         """(V, 2) int32: characters of each token at the beginning of a word, and inside."""
-        tokens = sorted(self.model.vocab, key=self.model.vocab.get)
+        tokens = sorted(self.model.vocab, key=self.model.vocab.__getitem__)
         lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
         return np.stack([lengths, lengths - len(self.model.prefix)], axis=1)
 

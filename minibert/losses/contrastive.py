@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops import cross_entropy, cross_entropy_backward, similarity, similarity_backward
@@ -9,7 +11,7 @@ from minibert.ops import cross_entropy, cross_entropy_backward, similarity, simi
 ROWS = 256  # of scores at a time
 
 
-def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, margin: float = 0.5):
+def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, margin: float = 0.5) -> tuple[float, Any]:
     """Matching pairs to similarity 1, all others below a margin.
 
         loss = Σ_ij  y_ij (1 − s_ij)² + (1 − y_ij) max(0, s_ij − m)²
@@ -38,7 +40,7 @@ def margin_contrastive(scores: np.ndarray, labels: np.ndarray | None = None, mar
     return np.sum(short**2) + np.sum(over**2), (short, over)
 
 
-def margin_contrastive_backward(dloss: float, cache) -> np.ndarray:
+def margin_contrastive_backward(dloss: float, cache: Any) -> np.ndarray:
     """Gradient of margin_contrastive: dscores."""
     short, over = cache
     # forward: loss = Σ short² + over²,   short = y (1 − s),   over = (1 − y) max(0, s − m)
@@ -47,7 +49,7 @@ def margin_contrastive_backward(dloss: float, cache) -> np.ndarray:
 
 def in_batch_margin_contrastive(
     queries: np.ndarray, documents: np.ndarray, margin: float = 0.5, ids: np.ndarray | None = None
-):
+) -> tuple[float, Any]:
     """margin_contrastive of every query against all documents of the batch; its own is the one in the same row.
 
     Shapes   queries (B, D) and documents (N, D), N ≥ B, of length 1; ids (N,): a document of the id of a query's own is
@@ -61,14 +63,16 @@ def in_batch_margin_contrastive(
     return loss, (scores_cache, loss_cache)
 
 
-def in_batch_margin_contrastive_backward(dloss: float, cache):
+def in_batch_margin_contrastive_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of in_batch_margin_contrastive: (dqueries, ddocuments)."""
     scores_cache, loss_cache = cache
     # forward: loss = margin_contrastive(similarity(queries, documents))
     return similarity_backward(margin_contrastive_backward(dloss, loss_cache), scores_cache)
 
 
-def diagonal_cross_entropy(scores: np.ndarray, ids: np.ndarray | None = None, symmetric: bool = False):
+def diagonal_cross_entropy(
+    scores: np.ndarray, ids: np.ndarray | None = None, symmetric: bool = False
+) -> tuple[float, Any]:
     """Cross entropy of a softmax over each row, whose right column is the one of the same number.
 
         loss = −mean_i log ( exp(S_ii) / Σ_j exp(S_ij) )
@@ -94,7 +98,7 @@ def diagonal_cross_entropy(scores: np.ndarray, ids: np.ndarray | None = None, sy
     return (loss + back) / 2, (cache, back_cache)
 
 
-def diagonal_cross_entropy_backward(dloss: float, cache) -> np.ndarray:
+def diagonal_cross_entropy_backward(dloss: float, cache: Any) -> np.ndarray:
     """Gradient of diagonal_cross_entropy: dscores, 0 for what was left out."""
     cache, back_cache = cache
     if back_cache is None:
@@ -111,7 +115,7 @@ def in_batch_cross_entropy(
     temperature: float = 1.0,
     ids: np.ndarray | None = None,
     symmetric: bool = False,
-):
+) -> tuple[float, Any]:
     """Every query against all documents of the batch; its own is the one in the same row.
 
         loss = diagonal_cross_entropy(Q Aᵀ / temperature)
@@ -124,6 +128,11 @@ def in_batch_cross_entropy(
              diagonal_cross_entropy
     Raises   ValueError: temperature ≤ 0; the rest as diagonal_cross_entropy
     Differs  the gradients are made forward, for backward only scales them
+
+    >>> loss, cache = in_batch_cross_entropy(np.eye(2), np.eye(2), temperature=0.05)
+    >>> dqueries, ddocuments = in_batch_cross_entropy_backward(1.0, cache)
+    >>> bool(loss < 1e-8), dqueries.shape
+    (True, (2, 2))
     """
     if not temperature > 0:
         raise ValueError(f"expected a temperature above 0, got {temperature}")
@@ -139,7 +148,7 @@ def in_batch_cross_entropy(
     return loss, (dqueries, ddocuments)
 
 
-def in_batch_cross_entropy_backward(dloss: float, cache):
+def in_batch_cross_entropy_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of in_batch_cross_entropy: (dqueries, ddocuments)."""
     dqueries, ddocuments = cache
     scale = dqueries.dtype.type(dloss)

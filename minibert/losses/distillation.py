@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def margin_mse(scores: np.ndarray, teacher: np.ndarray):
+def margin_mse(scores: np.ndarray, teacher: np.ndarray) -> tuple[float, Any]:
     """The student's margin between positive and negative to the teacher's; levels may differ, units may not.
 
         loss = mean_ij ((s_i0 − s_ij) − (t_i0 − t_ij))²,   j ≥ 1
@@ -26,7 +28,7 @@ def margin_mse_backward(dloss: float, error: np.ndarray) -> np.ndarray:
     return np.concatenate((derror.sum(axis=1, keepdims=True), -derror), axis=1)
 
 
-def kl_distillation(scores: np.ndarray, teacher: np.ndarray, temperature: float = 1.0):
+def kl_distillation(scores: np.ndarray, teacher: np.ndarray, temperature: float = 1.0) -> tuple[float, Any]:
     """The student's distribution over the candidates of a query to the teacher's.
 
         loss = T² mean_i Σ_j p_ij (log p_ij − log q_ij),   p = softmax(t / T),   q = softmax(s / T)
@@ -48,7 +50,7 @@ def kl_distillation(scores: np.ndarray, teacher: np.ndarray, temperature: float 
     return heat**2 * terms.sum() / len(scores), (p, log_q, heat)
 
 
-def kl_distillation_backward(dloss: float, cache) -> np.ndarray:
+def kl_distillation_backward(dloss: float, cache: Any) -> np.ndarray:
     """Gradient of kl_distillation: dscores = T (q − p) / B."""
     p, log_q, heat = cache
     # forward: loss = −T² mean_i Σ_j p_ij log softmax(s_i / T)_j + constant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from minibert.ops import l2_normalize, l2_normalize_backward
 
 def matryoshka(
     loss: Callable, vectors: Sequence[np.ndarray], dims: Sequence[int], weights: Sequence[float] | None = None
-):
+) -> tuple[float, Any]:
     """Any loss over vectors, summed over truncations of them to several widths, each made unit vectors again.
 
         total = Σ_k w_k loss(normalize(x[:, :d_k]) for x in vectors)
@@ -33,10 +34,10 @@ def matryoshka(
     return total, (caches, [x.shape for x in vectors])
 
 
-def matryoshka_backward(dtotal: float, cache, loss_backward: Callable) -> list[np.ndarray]:
+def matryoshka_backward(dtotal: float, cache: Any, loss_backward: Callable) -> list[np.ndarray]:
     """Gradients of matryoshka, one for each of the vectors; loss_backward(dloss, cache) is that of the loss."""
     caches, shapes = cache
-    gradients = None
+    gradients: list[np.ndarray] = []
     for dim, weight, norm_caches, loss_cache in caches:
         # forward: total = Σ weight · loss(normalize(x[:, :dim]))
         dshort = loss_backward(dtotal * weight, loss_cache)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops import (
@@ -14,7 +16,9 @@ from minibert.ops import (
 )
 
 
-def softmax_nli(u: np.ndarray, v: np.ndarray, weight: np.ndarray, bias: np.ndarray, labels: np.ndarray):
+def softmax_nli(
+    u: np.ndarray, v: np.ndarray, weight: np.ndarray, bias: np.ndarray, labels: np.ndarray
+) -> tuple[float, Any]:
     """Which of C relations two sentences have, from their vectors and how far they are apart.
 
         o = W (u, v, |u − v|) + b,   loss = −mean_i log softmax(o_i)[label_i]
@@ -34,7 +38,7 @@ def softmax_nli(u: np.ndarray, v: np.ndarray, weight: np.ndarray, bias: np.ndarr
     return loss, (np.sign(u - v), linear_cache, loss_cache)
 
 
-def softmax_nli_backward(dloss: float, cache):
+def softmax_nli_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of softmax_nli: (du, dv, dweight, dbias)."""
     sign, linear_cache, loss_cache = cache
     # forward: loss = cross_entropy(linear((u, v, |u − v|)))
@@ -44,7 +48,7 @@ def softmax_nli_backward(dloss: float, cache):
     return du + sign * dapart, dv - sign * dapart, dweight, dbias
 
 
-def cosine_mse(u: np.ndarray, v: np.ndarray, labels: np.ndarray):
+def cosine_mse(u: np.ndarray, v: np.ndarray, labels: np.ndarray) -> tuple[float, Any]:
     """The cosine of two sentences to the similarity that people gave them.
 
         loss = mean_i (cos(u_i, v_i) − y_i)²
@@ -65,14 +69,14 @@ def cosine_mse(u: np.ndarray, v: np.ndarray, labels: np.ndarray):
     return np.mean(error**2), (error, cache)
 
 
-def cosine_mse_backward(dloss: float, cache):
+def cosine_mse_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of cosine_mse: (du, dv)."""
     error, cache = cache
     # forward: loss = mean of error²
     return row_cosines_backward(error * error.dtype.type(2 * dloss / len(error)), cache)
 
 
-def cosent(u: np.ndarray, v: np.ndarray, labels: np.ndarray, scale: float = 20.0):
+def cosent(u: np.ndarray, v: np.ndarray, labels: np.ndarray, scale: float = 20.0) -> tuple[float, Any]:
     """Only the order of the similarities counts: the pair labelled more alike is to have the greater cosine.
 
         loss = log (1 + Σ_{y_i > y_j} exp(λ (c_j − c_i))),   c = cos(u, v)
@@ -96,7 +100,7 @@ def cosent(u: np.ndarray, v: np.ndarray, labels: np.ndarray, scale: float = 20.0
     return top + np.log(total), (shares / total, scale, cache)
 
 
-def cosent_backward(dloss: float, cache):
+def cosent_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of cosent: (du, dv)."""
     shares, scale, cache = cache
     # forward: loss = log (1 + Σ exp(powers)),   powers[i, j] = λ (c_j − c_i)
@@ -105,8 +109,8 @@ def cosent_backward(dloss: float, cache):
 
 
 def triplet(
-    anchors: np.ndarray, positives: np.ndarray, negatives: np.ndarray, margin: float = 1.0, distance="euclidean"
-):
+    anchors: np.ndarray, positives: np.ndarray, negatives: np.ndarray, margin: float = 1.0, distance: str = "euclidean"
+) -> tuple[float, Any]:
     """The positive nearer to the anchor than the negative, by a margin.
 
         loss = mean_i max(0, d(a_i, p_i) − d(a_i, n_i) + ε)
@@ -115,6 +119,9 @@ def triplet(
     Shapes   anchors a, positives p, negatives n (B, D) → loss ()
     Units    margin ε ≥ 0, in the unit of the distance: "euclidean", or "cosine", 1 − cos, in 0 … 2
     Raises   ValueError: other shapes than each other, an unknown distance, or a margin below 0
+
+    >>> float(triplet(np.zeros((1, 2)), np.array([[3.0, 4.0]]), np.array([[0.0, 5.5]]), margin=1.0)[0])
+    0.5
     """
     if distance not in DISTANCES:
         raise ValueError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")
@@ -127,7 +134,7 @@ def triplet(
     return over.mean(), (over, near_cache, far_cache, distance)
 
 
-def triplet_backward(dloss: float, cache):
+def triplet_backward(dloss: float, cache: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of triplet: (danchors, dpositives, dnegatives); rows that keep the margin get 0."""
     over, near_cache, far_cache, distance = cache
     _, backward = DISTANCES[distance]

@@ -12,6 +12,7 @@ Source   Devlin 2018 (arXiv:1810.04805) section 3.1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from minibert.parameters import Parameters
 from minibert.pretraining import MASKS, Masked, mask_words, sentence_pairs
 from minibert.ragged import Ragged
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 SEQUENCES_A_PASS, ROWS = 64, 256  # in evaluation; rows of the scores of all words at a time
 
 
@@ -44,7 +48,7 @@ class Bert(HeadedModel):
     kind, head = "bert", "pretraining"
 
     @classmethod
-    def create(cls, tokenizer, config: HeadConfig, seed: int = 0) -> Bert:
+    def create(cls, tokenizer: Tokenizer, config: HeadConfig, seed: int = 0) -> Bert:
         """As HeadedModel.create, with small word vectors: the same table scores the words."""
         parameters = Parameters(config.shapes)
         initialize(parameters, np.random.default_rng(seed), words=0.02)
@@ -54,12 +58,16 @@ class Bert(HeadedModel):
         """Pairs of texts of documents, see `sentence_pairs`, whose words are not masked yet."""
         return Examples(*sentence_pairs(documents, self.tokenizer, self.config.max_length, seed))
 
-    def loss_and_gradients(self, examples: Examples, rng: np.random.Generator):
+    def loss_and_gradients(  # type: ignore[override]  # masks have to be drawn
+        self, examples: Examples, rng: np.random.Generator
+    ) -> tuple[float, Parameters]:
         """Mean loss of both tasks over some pairs, and its gradients; `rng` draws masks, then dropout."""
         examples = examples.by_length()
         return self.masked_loss_and_gradients(mask_words(examples.batch, self.tokenizer, rng), examples.targets, rng)
 
-    def masked_loss_and_gradients(self, masked: Masked, labels: np.ndarray, rng: np.random.Generator | None = None):
+    def masked_loss_and_gradients(
+        self, masked: Masked, labels: np.ndarray, rng: np.random.Generator | None = None
+    ) -> tuple[float, Parameters]:
         """The same where masks are drawn already: mean over the masked words, plus mean over the pairs."""
         p, config = self.parameters, self.config
         count = len(masked.batch)
@@ -117,7 +125,7 @@ class Bert(HeadedModel):
         probabilities, _ = softmax(word_scores(x, self.parameters, self.config))
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
         return [
-            [(self.tokenizer.id_to_token(int(i)), float(own[i])) for i in row]
+            [(self.tokenizer.id_to_token(int(i)) or "", float(own[i])) for i in row]
             for own, row in zip(probabilities, best, strict=True)
         ]
 

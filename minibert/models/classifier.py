@@ -8,7 +8,7 @@ Source   Devlin 2018 (arXiv:1810.04805) section 4.1, figure 4 (a) and (b)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,7 +22,13 @@ class Classifier(HeadedModel):
 
     kind, head = "classifier", "sequence"
 
-    def predict(self, texts, pairs=None, progress: bool = False, on_truncate: str = "warn") -> list[str]:
+    def predict(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None = None,
+        progress: bool = False,
+        on_truncate: str = "warn",
+    ) -> list[str]:
         """The most probable label of each text, or pair; of equally probable ones the first.
 
         Raises   TypeError: a text that is no str, with its position; ValueError: on_truncate="raise" and a long text
@@ -30,7 +36,13 @@ class Classifier(HeadedModel):
         best = self._scores(texts, pairs, progress, on_truncate).argmax(axis=1)
         return [self.config.labels[i] for i in best]
 
-    def probabilities(self, texts, pairs=None, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+    def probabilities(
+        self,
+        texts: Iterable[str],
+        pairs: Iterable[str] | None = None,
+        progress: bool = False,
+        on_truncate: str = "warn",
+    ) -> np.ndarray:
         """How probable each label is.
 
         Shapes   n texts → (n, labels), rows sum to 1, in the order of config.labels
@@ -49,7 +61,9 @@ class Classifier(HeadedModel):
             raise ValueError(f"expected labels that differ, got {labels[0]!r} for all {len(targets)} texts")
         return Examples(self.tokenize(texts, pairs, "silent"), targets)
 
-    def evaluate(self, texts: Sequence[str], labels: Sequence[str], pairs=None) -> dict[str, float]:
+    def evaluate(
+        self, texts: Sequence[str], labels: Sequence[str], pairs: Iterable[str] | None = None
+    ) -> dict[str, float]:
         """accuracy, macro_f1 and matthews of what is predicted; long texts are cut.
 
         Raises   ValueError: a label that the classifier does not know, with its row, or none at all

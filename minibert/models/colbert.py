@@ -20,8 +20,9 @@ Differs  other tokens attend to the masks, as to all tokens; in the authors' cod
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +48,9 @@ from minibert.ops import (
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged, TokenVectors
 from minibert.train import digest, numbered, train
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PROJECTION = "projection.weight"
 MASK = "[MASK]"
@@ -82,7 +86,9 @@ class ColBERTConfig(EncoderConfig):
         return super().shapes | {PROJECTION: (self.dim, self.width)}
 
 
-def token_vectors(p: Parameters, config: ColBERTConfig, batch: Ragged, kept: np.ndarray, rng=None):
+def token_vectors(
+    p: Parameters, config: ColBERTConfig, batch: Ragged, kept: np.ndarray, rng: np.random.Generator | None = None
+) -> tuple[TokenVectors, Any]:
     """Unit vectors of the tokens that are kept, in the batch's order.
 
     Shapes   batch of T tokens, kept (T,) bool → K vectors of dim numbers
@@ -95,7 +101,7 @@ def token_vectors(p: Parameters, config: ColBERTConfig, batch: Ragged, kept: np.
     return TokenVectors(x[rows], kept_starts(batch, kept)), (encoder_cache, linear_cache, norm_cache, rows, x.shape)
 
 
-def token_vectors_backward(drows: np.ndarray, cache, config: ColBERTConfig, d: Parameters) -> None:
+def token_vectors_backward(drows: np.ndarray, cache: Any, config: ColBERTConfig, d: Parameters) -> None:
     """Gradients of token_vectors, added to `d`."""
     encoder_cache, linear_cache, norm_cache, rows, shape = cache
     # forward: vectors = l2_normalize(linear(encoder(batch)))[rows]
@@ -120,18 +126,18 @@ class ColBERT(SavedModel):
 
     kind, config_class = "colbert", ColBERTConfig
 
-    def __init__(self, tokenizer, config: ColBERTConfig, parameters: Parameters):
+    def __init__(self, tokenizer: Tokenizer, config: ColBERTConfig, parameters: Parameters):
         check_vocabulary(tokenizer, config)
         super().__init__(tokenizer, config, parameters)
         names = config.query_marker, config.document_marker, MASK
         if missing := [name for name in names if name not in tokenizer.vocab]:
             raise ValueError(f"expected a vocabulary with the tokens {', '.join(names)}, got none {missing[0]}")
-        self._query_marker, self._document_marker, self._mask = (tokenizer.token_to_id(name) for name in names)
+        self._query_marker, self._document_marker, self._mask = (tokenizer.vocab[name] for name in names)
         marks = [id for token, id in tokenizer.vocab.items() if len(token) == 1 and token in string.punctuation]
         self._punctuation = np.array(sorted(marks), np.int32)
 
     @classmethod
-    def create(cls, tokenizer, config: ColBERTConfig, seed: int = 0) -> ColBERT:
+    def create(cls, tokenizer: Tokenizer, config: ColBERTConfig, seed: int = 0) -> ColBERT:
         """An untrained model, its weights drawn with this seed.
 
         Raises   ValueError: the vocabulary is larger than the configuration's, or lacks a marker or [MASK]
@@ -141,7 +147,7 @@ class ColBERT(SavedModel):
         return cls(tokenizer, config, parameters)
 
     @classmethod
-    def from_encoder(cls, model, seed: int = 0, **settings) -> ColBERT:
+    def from_encoder(cls, model: SavedModel, seed: int = 0, **settings: Any) -> ColBERT:
         """A pre-trained encoder, such as a `SentenceEncoder`'s, with a projection drawn with this seed.
 
         Units    settings: what ColBERTConfig adds to an encoder's, and dropout
@@ -155,14 +161,14 @@ class ColBERT(SavedModel):
         """Width of a token's vector."""
         return self.config.dim
 
-    def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
+    def encode_query(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
         """Vectors of questions, query_length each.
 
         Raises   TypeError: a text that is no string, with its position; ValueError: on_truncate="raise" and a long text
         """
         return self._encode(self.tokenize_query(texts, on_truncate), False, progress)
 
-    def encode_document(self, texts, progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
+    def encode_document(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> TokenVectors:
         """Vectors of passages, one for each token but punctuation; errors as in `encode_query`."""
         return self._encode(self.tokenize_document(texts, on_truncate), True, progress)
 
@@ -173,19 +179,21 @@ class ColBERT(SavedModel):
         queries = self.encode_query([query], on_truncate="silent")
         return max_sim(queries, self.encode_document(documents, on_truncate="silent"))[0][0]
 
-    def tokenize_query(self, texts, on_truncate: str = "warn") -> Ragged:
+    def tokenize_query(self, texts: Iterable[str], on_truncate: str = "warn") -> Ragged:
         """Questions → ids, each query_length long: cut, or filled up with [MASK]."""
         ids, starts = self._tokenize(texts, self._query_marker, self.config.query_length, on_truncate)
         missing = self.config.query_length - np.diff(starts)
         ids = np.insert(ids, np.repeat(starts[1:], missing), self._mask)
         return Ragged(ids, np.zeros_like(ids), np.arange(len(starts)) * self.config.query_length)
 
-    def tokenize_document(self, texts, on_truncate: str = "warn") -> Ragged:
+    def tokenize_document(self, texts: Iterable[str], on_truncate: str = "warn") -> Ragged:
         """Passages → ids, cut at max_length."""
         ids, starts = self._tokenize(texts, self._document_marker, self.config.max_length, on_truncate)
         return Ragged(ids, np.zeros_like(ids), starts)
 
-    def scores(self, queries: Ragged, documents: Ragged, rng=None):
+    def scores(
+        self, queries: Ragged, documents: Ragged, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, Any]:
         """MaxSim of all queries and documents while training; `rng` draws the dropout. Shapes: → (B, N), cache"""
         p, config = self.parameters, self.config
         q, q_cache = token_vectors(p, config, queries, self._kept(queries, False), rng)
@@ -193,7 +201,7 @@ class ColBERT(SavedModel):
         scores, scores_cache = max_sim(q, a)
         return scores, (q_cache, a_cache, scores_cache)
 
-    def scores_backward(self, dscores: np.ndarray, cache, d: Parameters) -> None:
+    def scores_backward(self, dscores: np.ndarray, cache: Any, d: Parameters) -> None:
         """Gradients of scores, added to `d`."""
         q_cache, a_cache, scores_cache = cache
         # forward: scores = max_sim(token_vectors(queries), token_vectors(documents))
@@ -201,7 +209,9 @@ class ColBERT(SavedModel):
         token_vectors_backward(da, a_cache, self.config, d)
         token_vectors_backward(dq, q_cache, self.config, d)
 
-    def loss_and_gradients(self, queries: Ragged, documents: Ragged, rng=None, ids=None) -> tuple[float, Parameters]:
+    def loss_and_gradients(
+        self, queries: Ragged, documents: Ragged, rng: np.random.Generator | None = None, ids: np.ndarray | None = None
+    ) -> tuple[float, Parameters]:
         """Cross entropy of B queries, whose documents are in the same rows; further documents are negatives of all.
 
         Shapes   ids (N,): see diagonal_cross_entropy
@@ -248,7 +258,7 @@ def train_colbert(
     batch_size: int = 32,
     learning_rate: float = 1e-5,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train, in place, on (question, right passage, hard negatives …), as many passages in every example.
 

@@ -13,14 +13,21 @@ Source   Nogueira & Cho 2019 (arXiv:1901.04085); Humeau 2019 (Poly-encoders, arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minibert.heads import HeadConfig
 from minibert.models.headed import Examples, HeadedModel
 from minibert.ops import binary_cross_entropy, binary_cross_entropy_backward, sigmoid
 from tokenizers.inputs import check_texts
 from tokenizers.truncation import check_choice
+
+if TYPE_CHECKING:
+    from minibert.parameters import Parameters
+    from tokenizers import Tokenizer
 
 SCALES = "logit", "probability"
 
@@ -31,18 +38,23 @@ class CrossEncoder(HeadedModel):
     kind, head = "cross_encoder", "sequence"
     LABELS = ("LABEL_0",)  # as transformers names a single one
 
-    def __init__(self, tokenizer, config, parameters):
+    def __init__(self, tokenizer: Tokenizer, config: HeadConfig, parameters: Parameters):
         if len(config.labels) != 1:
             raise ValueError(f"expected a cross-encoder's one label, got {len(config.labels)}")
         super().__init__(tokenizer, config, parameters)
 
     @classmethod
-    def from_encoder(cls, folder, seed: int = 0, **settings) -> CrossEncoder:
+    def from_encoder(cls, folder: str | PathLike[str], seed: int = 0, **settings: Any) -> CrossEncoder:
         """As HeadedModel.from_encoder; there is one label, and it needs no name."""
         return super().from_encoder(folder, seed, **{"labels": cls.LABELS} | settings)
 
     def score(
-        self, query: str, documents: Sequence[str], scale: str = "logit", progress: bool = False, on_truncate="silent"
+        self,
+        query: str,
+        documents: Sequence[str],
+        scale: str = "logit",
+        progress: bool = False,
+        on_truncate: str = "silent",
     ) -> np.ndarray:
         """How well each document answers a question: higher is better.
 
@@ -55,7 +67,14 @@ class CrossEncoder(HeadedModel):
         documents = check_texts(documents, "documents")
         return self.score_pairs([query] * len(documents), documents, scale, progress, on_truncate)
 
-    def score_pairs(self, queries, documents, scale="logit", progress=False, on_truncate="silent") -> np.ndarray:
+    def score_pairs(
+        self,
+        queries: Iterable[str],
+        documents: Iterable[str],
+        scale: str = "logit",
+        progress: bool = False,
+        on_truncate: str = "silent",
+    ) -> np.ndarray:
         """The score of each question with the document in the same place; the rest as `score`."""
         check_choice("scale", scale, SCALES)
         scores = self.outputs(self.tokenize(queries, documents, on_truncate), progress)[:, 0]
@@ -74,11 +93,11 @@ class CrossEncoder(HeadedModel):
             raise ValueError(f"expected labels that differ, got {targets[0]} for all {len(targets)} pairs")
         return Examples(self.tokenize(queries, documents, "silent"), targets)
 
-    def loss(self, scores: np.ndarray, examples: Examples):
+    def loss(self, scores: np.ndarray, examples: Examples) -> tuple[float, Any]:
         """Binary cross entropy of the one score."""
         return binary_cross_entropy(scores[:, 0], examples.targets)
 
     @staticmethod
-    def loss_backward(dloss: float, cache) -> np.ndarray:
+    def loss_backward(dloss: float, cache: Any) -> np.ndarray:
         """Gradient of loss: dscores (B, 1)."""
         return binary_cross_entropy_backward(dloss, cache)[:, None]

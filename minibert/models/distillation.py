@@ -13,6 +13,7 @@ Source   Hofstätter 2020 (arXiv:2010.02666); Wang 2022 (E5, arXiv:2212.03533) s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def train_distilled(
     loss: str = "kl",
     temperature: float = 0.05,
     contrast: float = 0.0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, to score the passages of each question as its teacher does.
 

@@ -19,6 +19,7 @@ Differs  the towers end in a projection, which starts as a rotation: all inner p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,10 +57,10 @@ def hard_negatives(
     return examples
 
 
-def train_dpr(model: DualEncoder, examples: Sequence[tuple[str, ...]], **options) -> list[dict[str, float]]:
+def train_dpr(model: DualEncoder, examples: Sequence[tuple[str, ...]], **options: Any) -> list[dict[str, float]]:
     """Train both towers on what `hard_negatives` gives; a passage twice in a batch is no negative of its own.
 
     Options, Returns, Raises   as `train_dual_encoder`
     """
-    recipe = {"epochs": 40, "batch_size": 128, "learning_rate": 2e-5, "ids": "text"}
+    recipe: dict[str, Any] = {"epochs": 40, "batch_size": 128, "learning_rate": 2e-5, "ids": "text"}
     return train_dual_encoder(model, examples, **recipe | options)

@@ -22,6 +22,7 @@ Differs  the towers end in a projection (dpr.py)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def train_dragon(
     positives: tuple[int, int] = POSITIVES,
     negatives: tuple[int, int] = NEGATIVES,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train both towers in stages; each draws a label for every question anew, from more teachers than the one before.
 

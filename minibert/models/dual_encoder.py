@@ -11,7 +11,9 @@ weights, as in Karpukhin 2020 (DPR, arXiv:2004.04906): a word then means the sam
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +26,9 @@ from minibert.models.saved import SavedModel, check_vocabulary, copy_encoder, en
 from minibert.ops import l2_normalize, l2_normalize_backward, linear, linear_backward
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 QUERY, DOCUMENT = "query.", "document."
 SEQUENCES_A_PASS = 64
@@ -59,7 +64,9 @@ class DualEncoderConfig(EncoderConfig):
         return {side + name: shape for side in (QUERY, DOCUMENT) for name, shape in tower.items()}
 
 
-def tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, rng: np.random.Generator | None = None):
+def tower(
+    p: Parameters, config: DualEncoderConfig, batch: Ragged, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, Any]:
     """One vector per sequence: [CLS] of the last layer, projected.
 
     Shapes   batch of B sequences → vectors (B, dim), in the batch's order
@@ -80,7 +87,7 @@ def infer_tower(p: Parameters, config: DualEncoderConfig, batch: Ragged, buffers
     return l2_normalize(vectors)[0] if config.normalize else vectors
 
 
-def tower_backward(dvectors: np.ndarray, cache, config: DualEncoderConfig, d: Parameters) -> None:
+def tower_backward(dvectors: np.ndarray, cache: Any, config: DualEncoderConfig, d: Parameters) -> None:
     """Gradients of tower, added to `d`."""
     encoder_cache, linear_cache, norm_cache, back = cache
     # forward: vectors = normalize(linear(cls))[back]
@@ -104,7 +111,7 @@ class DualEncoder(SavedModel):
     kind, config_class = "dual_encoder", DualEncoderConfig
 
     @classmethod
-    def create(cls, tokenizer, config: DualEncoderConfig, seed: int = 0) -> DualEncoder:
+    def create(cls, tokenizer: Tokenizer, config: DualEncoderConfig, seed: int = 0) -> DualEncoder:
         """Untrained towers with equal weights, drawn with this seed.
 
         Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
@@ -116,7 +123,7 @@ class DualEncoder(SavedModel):
         return cls(tokenizer, config, parameters)
 
     @classmethod
-    def from_encoder(cls, model, seed: int = 0, **settings) -> DualEncoder:
+    def from_encoder(cls, model: SavedModel, seed: int = 0, **settings: Any) -> DualEncoder:
         """Two towers with a pre-trained encoder's weights, such as a `SentenceEncoder`'s, and a drawn projection.
 
         Units    settings: what DualEncoderConfig adds to an encoder's, and dropout; dim is by default the width
@@ -137,7 +144,7 @@ class DualEncoder(SavedModel):
         """What the vectors are compared by: "cosine" where they are normalised, else "ip"."""
         return "cosine" if self.config.normalize else "ip"
 
-    def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+    def encode_query(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
         """Vectors of questions.
 
         Shapes   n texts → (n, dim) float32, also for n = 0
@@ -145,11 +152,11 @@ class DualEncoder(SavedModel):
         """
         return self._encode(QUERY, texts, progress, on_truncate)
 
-    def encode_document(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+    def encode_document(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
         """Vectors of answers; shapes and errors as in `encode_query`."""
         return self._encode(DOCUMENT, texts, progress, on_truncate)
 
-    def tokenize(self, texts, on_truncate: str = "warn") -> Ragged:
+    def tokenize(self, texts: Iterable[str], on_truncate: str = "warn") -> Ragged:
         """Texts → ids, cut at max_length."""
         batch = self.tokenizer.encode_batch(texts, max_length=self.config.max_length, on_truncate=on_truncate)
         return Ragged(batch.ids, batch.type_ids, batch.starts)
@@ -158,7 +165,7 @@ class DualEncoder(SavedModel):
         self,
         questions: Ragged,
         documents: Ragged,
-        rng=None,
+        rng: np.random.Generator | None = None,
         *,
         ids: np.ndarray | None = None,
         symmetric: bool = False,
@@ -191,6 +198,7 @@ class DualEncoder(SavedModel):
             return losses.in_batch_cross_entropy(q, a, config.temperature, ids, symmetric)
 
         def margin_contrastive(q, a):
+            assert margin is not None
             return losses.in_batch_margin_contrastive(q, a, margin, ids)
 
         loss, backward = cross_entropy, losses.in_batch_cross_entropy_backward

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -44,17 +45,17 @@ def prefixed(examples: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [(QUERY + question, *(PASSAGE + passage for passage in passages)) for question, *passages in examples]
 
 
-def train_weak(encoder: SentenceEncoder, pairs: Sequence[tuple[str, str]], **options) -> list[dict[str, float]]:
+def train_weak(encoder: SentenceEncoder, pairs: Sequence[tuple[str, str]], **options: Any) -> list[dict[str, float]]:
     """Stage 1, on pairs that stand together; a passage twice in a batch is no negative of its own.
 
     Options, Returns, Raises   as `train_pairs`
     """
-    recipe = {"epochs": 1, "temperature": TEMPERATURE, "ids": "text"}
+    recipe: dict[str, Any] = {"epochs": 1, "temperature": TEMPERATURE, "ids": "text"}
     return train_pairs(encoder, prefixed(pairs), **recipe | options)
 
 
 def train_supervised(
-    encoder: SentenceEncoder, examples: Sequence[tuple[str, ...]], teacher: np.ndarray, **options
+    encoder: SentenceEncoder, examples: Sequence[tuple[str, ...]], teacher: np.ndarray, **options: Any
 ) -> list[dict[str, float]]:
     """Stage 2, on (question, right passage, hard negatives …) and a cross-encoder's scores of the passages.
 

@@ -6,9 +6,10 @@ question: classifier.py, tagger.py, reader.py, cross_encoder.py, and bert.py its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +23,11 @@ from minibert.ops import cross_entropy, cross_entropy_backward
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.train import digest, train
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from tokenizers import Tokenizer
 
 TOKENS_A_PASS = 1024
 
@@ -72,14 +78,14 @@ class HeadedModel(SavedModel):
     head: ClassVar[str]
     config_class = HeadConfig
 
-    def __init__(self, tokenizer, config: HeadConfig, parameters: Parameters):
+    def __init__(self, tokenizer: Tokenizer, config: HeadConfig, parameters: Parameters):
         check_vocabulary(tokenizer, config)
         if config.head != self.head:
             raise ValueError(f"expected a configuration with the head {self.head!r}, got {config.head!r}")
         super().__init__(tokenizer, config, parameters)
 
     @classmethod
-    def create(cls, tokenizer, config: HeadConfig, seed: int = 0):
+    def create(cls, tokenizer: Tokenizer, config: HeadConfig, seed: int = 0) -> Self:
         """An untrained model, its weights drawn with this seed.
 
         Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's, or its head another one
@@ -89,7 +95,7 @@ class HeadedModel(SavedModel):
         return cls(tokenizer, config, parameters)
 
     @classmethod
-    def from_encoder(cls, folder, seed: int = 0, **settings):
+    def from_encoder(cls, folder: str | PathLike[str], seed: int = 0, **settings: Any) -> Self:
         """The encoder of any BERT or sentence-transformers folder under a head whose weights are drawn.
 
         Units    settings: labels, max_length, dropout, in place of the folder's
@@ -101,21 +107,21 @@ class HeadedModel(SavedModel):
         return model
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | PathLike[str]) -> Self:
         """Read a folder that `save`, or transformers with the same head, wrote.
 
         Raises   FileNotFoundError; CheckpointError: another head, or names the file and what does not fit
         """
         return cls(*head_folder.load(folder, cls.head))
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | PathLike[str]) -> None:
         """Write a folder that `load` and transformers open.
 
         Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
         """
         head_folder.save(folder, self.tokenizer, self.config, self.parameters)
 
-    def tokenize(self, texts, pairs=None, on_truncate: str = "warn") -> Ragged:
+    def tokenize(self, texts: Iterable[str], pairs: Iterable[str] | None = None, on_truncate: str = "warn") -> Ragged:
         """Texts or pairs of texts → ids, the longer one cut until both fit into max_length."""
         batch = self.tokenizer.encode_batch(texts, pairs, self.config.max_length, on_truncate)
         return Ragged(batch.ids, batch.type_ids, batch.starts)
@@ -146,7 +152,9 @@ class HeadedModel(SavedModel):
             scores[chunk if whole else batch.rows_of(chunk)] = np.einsum("td,ld->tl", x, weight) + bias
         return scores
 
-    def loss_and_gradients(self, examples: Examples, rng: np.random.Generator | None = None):
+    def loss_and_gradients(
+        self, examples: Examples, rng: np.random.Generator | None = None
+    ) -> tuple[float, Parameters]:
         """Mean loss over some examples, and its gradients; `rng` draws the dropout."""
         p, config = self.parameters, self.config
         examples = examples.by_length()
@@ -159,15 +167,18 @@ class HeadedModel(SavedModel):
         encoder_backward(dx, c_encoder, config, d)
         return float(loss), d
 
-    def rows_read(self, examples: Examples):
+    def rows_read(self, examples: Examples) -> np.ndarray | slice:
         """The rows of the last layer that the loss reads: those of [CLS]."""
         return examples.batch.starts[:-1]
 
-    def loss(self, scores: np.ndarray, examples: Examples):
+    def loss(self, scores: np.ndarray, examples: Examples) -> tuple[float, Any]:
         """What training minimises: by default the cross entropy of labels."""
         return cross_entropy(scores, examples.targets)
 
-    loss_backward = staticmethod(cross_entropy_backward)
+    @staticmethod
+    def loss_backward(dloss: float, cache: Any) -> np.ndarray:
+        """Gradient of loss: dscores."""
+        return cross_entropy_backward(dloss, cache)
 
 
 def fit(
@@ -179,7 +190,7 @@ def fit(
     learning_rate: float = 5e-5,
     weight_decay: float = 0.01,
     seed: int = 0,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train a model with a head, in place: all weights, AdamW, a linear schedule (Devlin 2018, appendix A).
 

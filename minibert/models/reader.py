@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class Reader(HeadedModel):
         """exact and f1 as SQuAD counts them, at margin 0 and at the best threshold, see `metrics_answers.squad`."""
         found = self.predict(questions)
         margins = [answer.margin if answer else -np.inf for answer in found]
-        return squad(questions, [answer.text if answer else "" for answer in found], np.negative(margins))
+        return squad(questions, [answer.text if answer else "" for answer in found], [-m for m in margins])
 
     def examples(self, questions: Sequence[Question], stride: int | None = None) -> Examples:
         """Windows to learn from: where the first answer is, or [CLS] where the window has not all of it."""
@@ -103,13 +104,16 @@ class Reader(HeadedModel):
                 targets[row] = places(windows.row(row), *questions[owner].span)
         return Examples(Ragged(windows.ids, windows.type_ids, windows.starts), targets)
 
-    def loss(self, scores: np.ndarray, examples: Examples):
+    def loss(self, scores: np.ndarray, examples: Examples) -> tuple[float, Any]:
         """Cross entropy of the first and of the last token."""
         return span_cross_entropy(scores, examples.batch, examples.targets)
 
-    loss_backward = staticmethod(span_cross_entropy_backward)
+    @staticmethod
+    def loss_backward(dloss: float, cache: Any) -> np.ndarray:
+        """Gradient of loss: dscores (T, 2)."""
+        return span_cross_entropy_backward(dloss, cache)
 
-    def rows_read(self, examples: Examples):
+    def rows_read(self, examples: Examples) -> np.ndarray | slice:
         """All rows."""
         return slice(None)
 
@@ -135,7 +139,7 @@ class Reader(HeadedModel):
             own, offsets = scores[part], windows.offsets[part].tolist()
             nothing[owner] = min(nothing[owner], float(own[0].sum()))
             tokens = np.flatnonzero(windows.sequence_ids[part] == 1)
-            for i, j, score in best_spans(*own[tokens].T, longest, count):
+            for i, j, score in best_spans(own[tokens, 0], own[tokens, 1], longest, count):
                 span = offsets[tokens[i]][0], offsets[tokens[j]][1]
                 best[owner][span] = max(score, best[owner].get(span, -np.inf))  # windows overlap
         ranked = [sorted(spans.items(), key=lambda item: (-item[1], item[0])) for spans in best]

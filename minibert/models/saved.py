@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, fields
+from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import tokenizers
 from minibert import checkpoint
 from minibert.checkpoint import CheckpointError
 from minibert.encoder import EncoderConfig
 from minibert.parameters import Parameters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from tokenizers import Tokenizer
 
 MODEL = "model.safetensors"
 
@@ -23,7 +29,7 @@ class SavedModel:
     kind: ClassVar[str]  # what the file says it is
     config_class: ClassVar[type]
 
-    def __init__(self, tokenizer, config, parameters: Parameters):
+    def __init__(self, tokenizer: Tokenizer, config: Any, parameters: Parameters):
         self.tokenizer, self.config, self.parameters = tokenizer, config, parameters
 
     @property
@@ -41,7 +47,7 @@ class SavedModel:
         settings = {name: json.dumps(value) for name, value in asdict(self.config).items()}
         return {**{name: hashlib.sha256(piece).hexdigest() for name, piece in pieces.items()}, **settings}
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | PathLike[str]) -> None:
         """Write model.safetensors, which holds all, and copies of config.json and tokenizer.json for other readers.
 
         Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
@@ -56,7 +62,7 @@ class SavedModel:
         checkpoint.save_folder(folder, files)
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: str | PathLike[str]) -> Self:
         """Read the model.safetensors that `save` wrote; the copies beside it are not read.
 
         Raises   FileNotFoundError; CheckpointError: truncated, altered, or another kind of model
@@ -89,7 +95,7 @@ def copy_encoder(model: SavedModel, parameters: Parameters) -> None:
         parameters[name][...] = model.parameters[name]
 
 
-def check_vocabulary(tokenizer, config) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: EncoderConfig) -> None:
     """ValueError where the configuration's vocabulary is smaller than the tokenizer's."""
     if config.vocab_size < tokenizer.vocab_size:
         raise ValueError(f"expected a vocab_size of at least {tokenizer.vocab_size}, got {config.vocab_size}")

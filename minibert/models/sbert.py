@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def train_nli(
     examples: Sequence[tuple[str, str, str]],
     *,
     labels: tuple[str, ...] = NLI_LABELS,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, to tell how a hypothesis relates to its premise: (premise, hypothesis, label).
 
@@ -55,25 +56,25 @@ def train_nli(
 
 
 def train_sts(
-    encoder: SentenceEncoder, examples: Sequence[tuple[str, str, float]], *, loss: str = "cosine_mse", **options
+    encoder: SentenceEncoder, examples: Sequence[tuple[str, str, float]], *, loss: str = "cosine_mse", **options: Any
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, on graded pairs: (text, text, score).
 
     Units    scores: −1 … 1 for loss="cosine_mse"; any for "cosent", which sees their order alone
     Options, Returns, Raises   as train_siamese; ValueError: another loss, or scores that are all equal or outside
     """
-    known = {"cosine_mse": losses.cosine_mse, "cosent": losses.cosent}
+    known: dict[str, Callable] = {"cosine_mse": losses.cosine_mse, "cosent": losses.cosent}
     if loss not in known:
         raise ValueError(f"expected a loss of {', '.join(known)}, got {loss!r}")
     forward, backward = known[loss], getattr(losses, f"{loss}_backward")
-    scores = np.array([score for *_, score in examples], np.float32)
+    scores = np.array([score for _, _, score in examples], np.float32)
     _check_differ(scores, "scores")
-    outside = np.flatnonzero(np.abs(scores) > 1) if loss == "cosine_mse" else ()
+    outside = np.flatnonzero(np.abs(scores) > 1) if loss == "cosine_mse" else np.empty(0, np.int64)
     if len(outside):
         raise ValueError(f"expected scores in −1 … 1, as cosines are, got {scores[outside[0]]} in example {outside[0]}")
     return train_siamese(
         encoder,
-        [example[:2] for example in examples],
+        [(first, second) for first, second, _ in examples],
         lambda rows, u, v: forward(u, v, scores[rows]),
         lambda dloss, cache, d: backward(dloss, cache),
         scores,
@@ -88,7 +89,7 @@ def train_triplets(
     *,
     margin: float = 1.0,
     distance: str = "euclidean",
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, on (anchor, positive, negative): see losses.triplet.
 
@@ -113,7 +114,7 @@ def train_pairs(
     ids: Sequence[Sequence[Hashable]] | str | None = None,
     symmetric: bool = False,
     dims: Sequence[int] | None = None,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, on (text, its match, hard negatives …), as many negatives in every example.
 
@@ -167,7 +168,7 @@ def train_siamese(
     grad_cache: int | None = None,
     parameters: Parameters | None = None,
     smallest: int = 1,
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, with any loss over the vectors of the texts of each example. Long texts are cut.
 
@@ -211,7 +212,15 @@ def sts_spearman(encoder: SentenceEncoder, examples: Sequence[tuple[str, str, fl
 
 
 def siamese_pass(
-    encoder: SentenceEncoder, batch: Ragged, count: int, loss, loss_backward, rows, d: Parameters, rng=None, part=None
+    encoder: SentenceEncoder,
+    batch: Ragged,
+    count: int,
+    loss: Callable,
+    loss_backward: Callable,
+    rows: np.ndarray,
+    d: Parameters,
+    rng: np.random.Generator | None = None,
+    part: int | None = None,
 ) -> float:
     """The loss of a batch whose first `count` texts are the examples' first, the next their second, …; adds to `d`.
 

@@ -11,8 +11,11 @@ Source   Reimers & Gurevych 2019 (SBERT, arXiv:1908.10084), section 3
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +29,9 @@ from minibert.ragged import Ragged
 from minibert.sentence_network import METRICS, Normalize, SentenceEncoderConfig, infer_sentences
 from tokenizers.inputs import check_texts
 from tokenizers.truncation import ON_TRUNCATE, check_choice, report_truncated
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}  # names a side's prompt may have
 TOKENS_A_PASS = 1024
@@ -41,12 +47,12 @@ class SentenceEncoder(SavedModel):
     kind = "sentence_encoder"
     config_class = SentenceEncoderConfig
 
-    def __init__(self, tokenizer, config: SentenceEncoderConfig, parameters: Parameters):
+    def __init__(self, tokenizer: Tokenizer, config: SentenceEncoderConfig, parameters: Parameters):
         check_vocabulary(tokenizer, config)
         super().__init__(tokenizer, config, parameters)
 
     @classmethod
-    def create(cls, tokenizer, config: SentenceEncoderConfig, seed: int = 0) -> SentenceEncoder:
+    def create(cls, tokenizer: Tokenizer, config: SentenceEncoderConfig, seed: int = 0) -> SentenceEncoder:
         """An untrained encoder, its weights drawn with this seed.
 
         Raises   ValueError: the configuration's vocabulary is smaller than the tokenizer's
@@ -56,7 +62,7 @@ class SentenceEncoder(SavedModel):
         return cls(tokenizer, config, parameters)
 
     @classmethod
-    def load(cls, folder, truncate_dim: int | None = None) -> SentenceEncoder:
+    def load(cls, folder: str | PathLike[str], truncate_dim: int | None = None) -> SentenceEncoder:
         """Read a folder of sentence-transformers, or of a BERT model, whose token vectors are then averaged.
 
         Raises   FileNotFoundError; CheckpointError: names the file and the setting or tensor that does not fit
@@ -66,7 +72,7 @@ class SentenceEncoder(SavedModel):
         tokenizer, config, parameters = sentence_folder.load(folder)
         return cls(tokenizer, replace(config, truncate_dim=truncate_dim), parameters)
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | PathLike[str]) -> None:
         """Write a folder that `load`, sentence-transformers and transformers open.
 
         Raises   OSError: the disk is full, or the folder cannot be written; the old files are as they were
@@ -87,7 +93,7 @@ class SentenceEncoder(SavedModel):
 
     def encode(
         self,
-        texts,
+        texts: Iterable[str],
         normalize: bool = False,
         progress: bool = False,
         on_truncate: str = "warn",
@@ -97,7 +103,7 @@ class SentenceEncoder(SavedModel):
         return_truncated: bool = False,
         deterministic: bool | None = None,
         threads: int | None = None,
-    ):
+    ) -> Any:
         """Vectors of texts, each with the prompt given, named, or named by default in front.
 
         Shapes   n texts → (n, dim) float32, also for n = 0; with return_truncated also (n,) bool: which were too long
@@ -122,11 +128,11 @@ class SentenceEncoder(SavedModel):
             vectors, _ = l2_normalize(vectors)
         return (vectors, truncated) if return_truncated else vectors
 
-    def encode_query(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+    def encode_query(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
         """Vectors of questions: `encode` with the model's prompt for them, where it has one."""
         return self._encode_side("query", texts, progress, on_truncate)
 
-    def encode_document(self, texts, progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
+    def encode_document(self, texts: Iterable[str], progress: bool = False, on_truncate: str = "warn") -> np.ndarray:
         """Vectors of answers: `encode` with the model's prompt for them, where it has one."""
         return self._encode_side("document", texts, progress, on_truncate)
 
@@ -146,13 +152,15 @@ class SentenceEncoder(SavedModel):
         Shapes   text → (H, T, T), or (T, T) of one head; layer 1 … layers, −1 is the last
         Raises   TypeError: no str; ValueError: too long, or there is no such layer or head
         """
-        _, weights = self._states(text)
-        weights = weights[_layer(layer, 1, self.config.layers) - 1]
+        _, layers = self._states(text)
+        weights = layers[_layer(layer, 1, self.config.layers) - 1]
         if head is not None and not 0 <= head < len(weights):
             raise ValueError(f"expected a head in 0 … {len(weights) - 1}, got {head}")
         return weights if head is None else weights[head]
 
-    def tokenize(self, texts, on_truncate: str = "warn", prompt: str = "") -> tuple[Ragged, np.ndarray, np.ndarray]:
+    def tokenize(
+        self, texts: Iterable[str], on_truncate: str = "warn", prompt: str = ""
+    ) -> tuple[Ragged, np.ndarray, np.ndarray]:
         """Texts → (sequences of at most max_length, the text that each is of, which texts were longer).
 
         Shapes   n texts → W ≥ n sequences, owners (W,) ascending, truncated (n,) bool; W > n only in windows

@@ -19,6 +19,7 @@ Differs  AdamW; reads and writes sentence-transformers' folders of it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from minibert import hf_t5
 from minibert.models.sbert import train_pairs
@@ -29,9 +30,10 @@ from minibert.train import of_stage
 TEMPERATURE = 0.01
 
 
-def sentence_t5_config(vocab_size: int, dim: int = 768, **sizes) -> SentenceEncoderConfig:
+def sentence_t5_config(vocab_size: int, dim: int = 768, **sizes: Any) -> SentenceEncoderConfig:
     """T5's encoder (version 1.0, by default of the base size), mean pooling, projection and unit vectors."""
-    base = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "max_length": 256, "activation": "relu", "eps": 1e-6}
+    base: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "max_length": 256}
+    base |= {"activation": "relu", "eps": 1e-6}
     head = (Dense(dim, bias=False, activation="identity"), Normalize())
     return SentenceEncoderConfig(vocab_size, pooling=("mean",), head=head, **hf_t5.VARIANT, **base | sizes)
 
@@ -44,7 +46,7 @@ def train_two_stages(
     epochs: tuple[int, int] = (1, 1),
     learning_rates: tuple[float, float] = (1e-3, 1e-3),
     batch_sizes: tuple[int, int] = (2048, 512),
-    **options,
+    **options: Any,
 ) -> list[dict[str, float]]:
     """Train an encoder, in place, first on pairs, then on (premise, entailed, contradicting); no pairs: stage 2 alone.
 
@@ -54,10 +56,10 @@ def train_two_stages(
     history = []
     for stage, examples in enumerate((pairs, triplets), 1):
         if examples:
-            recipe = {"epochs": epochs, "learning_rate": learning_rates, "batch_size": batch_sizes}
-            recipe = {name: values[stage - 1] for name, values in recipe.items()}
-            common = {"temperature": TEMPERATURE, "ids": "text"}
-            records = train_pairs(encoder, examples, **common | recipe | of_stage(options, stage))
+            settings = {"epochs": epochs, "learning_rate": learning_rates, "batch_size": batch_sizes}
+            recipe: dict[str, Any] = {name: values[stage - 1] for name, values in settings.items()}
+            recipe |= {"temperature": TEMPERATURE, "ids": "text"}
+            records = train_pairs(encoder, examples, **recipe | of_stage(options, stage))
             history += [{"stage": stage, **record} for record in records]
     return history
 

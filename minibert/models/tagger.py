@@ -9,6 +9,7 @@ Source   Devlin 2018 (arXiv:1810.04805) section 5.3 and figure 4 (d)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,9 @@ class Tagger(HeadedModel):
         owners = np.repeat(np.arange(len(batch)), batch.lengths)
         return Examples(batch, targets, per_token=True).take(np.unique(owners[at]))
 
-    def evaluate(self, sentences: Sequence[Sequence[str]], labels: Sequence[Sequence[str]], strict: bool = False):
+    def evaluate(
+        self, sentences: Sequence[Sequence[str]], labels: Sequence[Sequence[str]], strict: bool = False
+    ) -> dict[str, float]:
         """precision, recall and f1 of entities, see `entity_f1`, and the accuracy of words.
 
         Raises   ValueError: as `entity_f1`, or a label that the tagger does not know, with the word's row, or none
@@ -76,11 +79,11 @@ class Tagger(HeadedModel):
         scores = entity_f1(predicted, labels, strict)
         return scores | {"accuracy": accuracy([label for own in predicted for label in own], words)}
 
-    def rows_read(self, examples: Examples):
+    def rows_read(self, examples: Examples) -> np.ndarray | slice:
         """The rows of tokens that carry a label."""
         return np.flatnonzero(examples.targets >= 0)
 
-    def loss(self, scores: np.ndarray, examples: Examples):
+    def loss(self, scores: np.ndarray, examples: Examples) -> tuple[float, Any]:
         """Cross entropy of the labelled tokens."""
         return super().loss(scores, Examples(examples.batch, examples.targets[self.rows_read(examples)]))
 

@@ -10,6 +10,8 @@ embeddings can be tied.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from minibert.beam import Hypothesis, beam_search, greedy_search
@@ -25,7 +27,7 @@ LONGER = 50  # tokens that a translation may be longer than its source (Vaswani 
 BEGINNINGS_A_PASS = 256
 
 
-def train_tokenizer(texts, vocab_size: int = 8000, progress: bool = False) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 8000, progress: bool = False) -> Tokenizer:
     """Byte-level BPE of both languages' texts, which puts <eos> behind a text.
 
     Raises   as BPE.train
@@ -45,7 +47,7 @@ class Translator(SavedModel):
     kind, config_class = "translator", EncoderDecoderConfig
 
     @classmethod
-    def create(cls, tokenizer, config: EncoderDecoderConfig, seed: int = 0) -> Translator:
+    def create(cls, tokenizer: Tokenizer, config: EncoderDecoderConfig, seed: int = 0) -> Translator:
         """An untrained model, its weights drawn with this seed.
 
         Raises   ValueError: the tokenizer lacks <bos> or <eos>, or the configuration's vocabulary is smaller
@@ -57,18 +59,20 @@ class Translator(SavedModel):
         initialize(parameters, np.random.default_rng(seed))
         return cls(tokenizer, config, parameters)
 
-    def tokenize(self, texts, on_truncate: str = "warn") -> Ragged:
+    def tokenize(self, texts: Iterable[str], on_truncate: str = "warn") -> Ragged:
         """Texts → ids with <eos> at the end, cut to the positions."""
         batch = self.tokenizer.encode_batch(texts, max_length=self.config.positions, on_truncate=on_truncate)
         return Ragged(batch.ids, batch.type_ids, batch.starts)
 
-    def loss_and_gradients(self, sources: Ragged, targets: Ragged, smoothing: float = 0.0, rng=None):
+    def loss_and_gradients(
+        self, sources: Ragged, targets: Ragged, smoothing: float = 0.0, rng: np.random.Generator | None = None
+    ) -> tuple[float, Parameters]:
         """Cross entropy of B translations, given their sources, and its gradients; `rng` draws the dropout."""
         bos = self.tokenizer.special_tokens[BOS]
         return loss_and_gradients(self.parameters, self.config, sources, targets, bos, smoothing, rng)
 
     def translate(
-        self, texts, beam: int = 4, alpha: float = 0.6, on_truncate: str = "warn", progress: bool = False
+        self, texts: Iterable[str], beam: int = 4, alpha: float = 0.6, on_truncate: str = "warn", progress: bool = False
     ) -> list[str]:
         """The translation of every text, in their order; a blank one's is empty.
 
@@ -80,7 +84,7 @@ class Translator(SavedModel):
         return [self.tokenizer.decode(hypotheses[0].ids) if hypotheses else "" for hypotheses in found]
 
     def search(
-        self, texts, beam: int = 4, alpha: float = 0.6, on_truncate: str = "warn", progress: bool = False
+        self, texts: Iterable[str], beam: int = 4, alpha: float = 0.6, on_truncate: str = "warn", progress: bool = False
     ) -> list[list[Hypothesis]]:
         """What `translate` chooses from: the finished translations of every text, best first; none of a blank one."""
         from tqdm import tqdm

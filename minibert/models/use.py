@@ -19,8 +19,10 @@ Differs  subword tokens, where the paper has words; bigrams share the rows of a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from os import PathLike
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,10 +59,16 @@ class USEConfig(SentenceEncoderConfig):
             )
 
 
-def transformer_config(vocab_size: int, width: int = 512, layers: int = 6, dim: int = 512, **sizes) -> USEConfig:
+def transformer_config(vocab_size: int, width: int = 512, layers: int = 6, dim: int = 512, **sizes: Any) -> USEConfig:
     """The transformer variant, in the sizes of the base model of 2017 and with USE's 512 numbers a sentence."""
     sizes = {"heads": 8, "ffn": 4 * width, "positions": 256, "max_length": 64} | sizes
-    vaswani = {"position": "sinusoidal", "activation": "relu", "embedding_norm": False, "segments": 0, "eps": 1e-6}
+    vaswani: dict[str, Any] = {
+        "position": "sinusoidal",
+        "activation": "relu",
+        "embedding_norm": False,
+        "segments": 0,
+        "eps": 1e-6,
+    }
     head = (Dense(dim, activation="identity"), Normalize())
     return USEConfig(vocab_size, width, layers, pooling=("mean_sqrt_len_tokens",), head=head, **vaswani, **sizes)
 
@@ -71,11 +79,12 @@ def averaging_config(
     hidden: tuple[int, ...] = (512, 512),
     dim: int = 512,
     bigrams: int = 1 << 15,
-    **sizes,
+    **sizes: Any,
 ) -> USEConfig:
     """The deep averaging variant. Units: hidden: widths of the dense layers before the last, which is dim wide"""
-    bare = {"heads": 1, "ffn": 1, "positions": 0, "segments": 0, "embedding_norm": False}
-    head = (*(Dense(size, activation="relu") for size in hidden), Dense(dim, activation="identity"), Normalize())
+    bare: dict[str, Any] = {"heads": 1, "ffn": 1, "positions": 0, "segments": 0, "embedding_norm": False}
+    dense = tuple(Dense(size, activation="relu") for size in hidden)
+    head: tuple[Dense | Normalize, ...] = (*dense, Dense(dim, activation="identity"), Normalize())
     pooling = ("mean_sqrt_len_tokens",)
     return USEConfig(vocab_size + bigrams, width, 0, pooling=pooling, head=head, bigrams=bigrams, **bare, **sizes)
 
@@ -87,9 +96,16 @@ class USE(SentenceEncoder):
     """
 
     kind, config_class = "use", USEConfig
-    load, save = classmethod(SavedModel.load.__func__), SavedModel.save  # no folder of sentence-transformers' has these
+    save = SavedModel.save  # no folder of sentence-transformers' has these
 
-    def tokenize(self, texts, on_truncate: str = "warn", prompt: str = "") -> tuple[Ragged, np.ndarray, np.ndarray]:
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> USE:  # type: ignore[override]  # no truncate_dim
+        """Read the folder that `save` wrote; errors as in SavedModel.load."""
+        return super(SentenceEncoder, cls).load(folder)
+
+    def tokenize(
+        self, texts: Iterable[str], on_truncate: str = "warn", prompt: str = ""
+    ) -> tuple[Ragged, np.ndarray, np.ndarray]:
         """As SentenceEncoder.tokenize; each text's bigrams follow its words."""
         batch, owners, truncated = super().tokenize(texts, on_truncate, prompt)
         if self.config.bigrams:

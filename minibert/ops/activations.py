@@ -1,6 +1,7 @@
 """Element-wise non-linearities of the feed-forward block."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ CUBIC = 0.044715
 INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
-def relu(x: np.ndarray):
+def relu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rectifier, the choice of Vaswani 2017.
 
     y = max(0, x)
@@ -26,7 +27,7 @@ def relu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return dy * (x > 0)
 
 
-def tanh(x: np.ndarray):
+def tanh(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hyperbolic tangent, of BERT's pooler and of dense layers over sentence vectors."""
     y = np.tanh(x)
     return y, y
@@ -38,7 +39,7 @@ def tanh_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dy * (1 - y * y)
 
 
-def gelu(x: np.ndarray):
+def gelu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gaussian error linear unit, the choice of BERT: exact form, no tanh approximation.
 
         y = x · Φ(x) = x · ½ (1 + erf(x / √2))
@@ -54,7 +55,7 @@ def gelu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     return gelu_slope_float32(dy, x) if x.dtype == np.float32 else gelu_slope_fast(dy, x)
 
 
-def gelu_tanh(x: np.ndarray):
+def gelu_tanh(x: np.ndarray) -> tuple[np.ndarray, Any]:
     """GELU by a hyperbolic tangent, the choice of GPT-2 and T5 v1.1.
 
         y = ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
@@ -66,7 +67,7 @@ def gelu_tanh(x: np.ndarray):
     return x.dtype.type(0.5) * x * (1 + t), (x, t)
 
 
-def gelu_tanh_backward(dy: np.ndarray, cache) -> np.ndarray:
+def gelu_tanh_backward(dy: np.ndarray, cache: Any) -> np.ndarray:
     """Gradient of gelu_tanh: dx."""
     x, t = cache
     # forward: y = ½ x (1 + tanh(u)), so y' = ½ (1 + tanh u) + ½ x (1 − tanh² u) u'

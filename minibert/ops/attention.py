@@ -1,6 +1,6 @@
 """Multi-head self-attention (Vaswani 2017, arXiv:1706.03762, section 3.2) over a ragged batch."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +27,11 @@ def attention(
     batch: Ragged,
     heads: int,
     dropout_rate: float = 0.0,
-    rng=None,
+    rng: np.random.Generator | None = None,
     causal: bool = False,
     bias: np.ndarray | None = None,
     scaled: bool = True,
-):
+) -> tuple[np.ndarray, Any]:
     """Every token looks at all tokens of its own sequence, once per head; a causal one only at itself and those before.
 
         y = concat_h softmax(Q_h K_hᵀ / √d) V_h,   d = D / heads          eq. 1
@@ -52,7 +52,7 @@ def attention(
     return y, (qkv.shape, heads, blocks)
 
 
-def attention_backward(dy: np.ndarray, cache, dbias: np.ndarray | None = None) -> np.ndarray:
+def attention_backward(dy: np.ndarray, cache: Any, dbias: np.ndarray | None = None) -> np.ndarray:
     """Gradient of attention: dqkv; that of the bias is added to `dbias`."""
     shape, heads, blocks = cache
     dqkv = np.empty(shape, dy.dtype)
@@ -64,7 +64,16 @@ def attention_backward(dy: np.ndarray, cache, dbias: np.ndarray | None = None) -
     return dqkv
 
 
-def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None, pairs=None, scaled: bool = True):
+def attend(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    causal: bool = False,
+    dropout_rate: float = 0.0,
+    rng: np.random.Generator | None = None,
+    pairs: np.ndarray | None = None,
+    scaled: bool = True,
+) -> tuple[np.ndarray, Attended]:
     """Eq. 1 for a block of sequences: softmax(q kᵀ / √d + pairs) v.
 
     Shapes   q (count, heads, length, d), k and v (count, heads, others, d), pairs (heads, length, others) → y as q;
@@ -81,7 +90,9 @@ def attend(q, k, v, causal: bool = False, dropout_rate: float = 0.0, rng=None, p
     return dropped @ v, Attended(q, k, v, scale, weights, dropped, mask)
 
 
-def attend_backward(dy: np.ndarray, heads: int, cache: Attended, dbias: np.ndarray | None = None):
+def attend_backward(
+    dy: np.ndarray, heads: int, cache: Attended, dbias: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of attend: (dq, dk, dv); dy as rows (count · length, D); those of the pairs are added to `dbias`."""
     q, k, v, scale, weights, dropped, mask = cache
     count, _, length, _ = q.shape

@@ -1,9 +1,11 @@
 """Cross entropy of one score a row, whose sigmoid is the probability of a yes."""
 
+from typing import Any
+
 import numpy as np
 
 
-def binary_cross_entropy(scores: np.ndarray, targets: np.ndarray):
+def binary_cross_entropy(scores: np.ndarray, targets: np.ndarray) -> tuple[float, Any]:
     """Mean cross entropy of a sigmoid against labels between no and yes.
 
         loss = −mean_i ( y_i log σ(s_i) + (1 − y_i) log σ(−s_i) ) = mean_i ( max(s_i, 0) − y_i s_i + log(1 + e^−|s_i|) )
@@ -20,7 +22,7 @@ def binary_cross_entropy(scores: np.ndarray, targets: np.ndarray):
     return losses.mean(), (scores, targets)
 
 
-def binary_cross_entropy_backward(dloss: float, cache) -> np.ndarray:
+def binary_cross_entropy_backward(dloss: float, cache: Any) -> np.ndarray:
     """Gradient of binary_cross_entropy: dscores = (σ(s) − y) / B."""
     scores, targets = cache
     # forward: loss = mean_i (log(1 + e^s_i) − y_i s_i)

@@ -1,12 +1,22 @@
 """Attention from one sequence to another (Vaswani 2017, arXiv:1706.03762, section 3.2.3)."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops.attention import attend, attend_backward, merge_heads
 from minibert.ragged import Ragged
 
 
-def cross_attention(q, kv, targets: Ragged, sources: Ragged, heads: int, dropout_rate: float = 0.0, rng=None):
+def cross_attention(
+    q: np.ndarray,
+    kv: np.ndarray,
+    targets: Ragged,
+    sources: Ragged,
+    heads: int,
+    dropout_rate: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[np.ndarray, Any]:
     """Every token of target b looks at all tokens of source b, once per head.
 
         y = concat_h softmax(Q_h K_hᵀ / √d) V_h,   Q of the targets, K and V of the sources          eq. 1
@@ -26,7 +36,7 @@ def cross_attention(q, kv, targets: Ragged, sources: Ragged, heads: int, dropout
     return y, (kv.shape, heads, blocks)
 
 
-def cross_attention_backward(dy: np.ndarray, cache):
+def cross_attention_backward(dy: np.ndarray, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of cross_attention: (dq, dkv)."""
     shape, heads, blocks = cache
     dq, dkv = np.empty_like(dy), np.empty(shape, dy.dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def dropout(x: np.ndarray, rate: float, rng: np.random.Generator | None):
+def dropout(x: np.ndarray, rate: float, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Set a share of the numbers to 0 and scale the others up; without a generator (inference) the identity.
 
         y = x · m,   m = 0 with probability `rate`, else 1 / (1 − rate)

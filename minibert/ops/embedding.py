@@ -1,11 +1,13 @@
 """Rows of a table, looked up by id."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert._jit import kernel
 
 
-def embedding(ids: np.ndarray, table: np.ndarray):
+def embedding(ids: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, Any]:
     """Look-up.
 
         y_t = table[ids_t]
@@ -20,7 +22,7 @@ def embedding(ids: np.ndarray, table: np.ndarray):
     return table[ids], (ids, table.shape)
 
 
-def embedding_backward(dy: np.ndarray, cache, dtable: np.ndarray | None = None) -> np.ndarray:
+def embedding_backward(dy: np.ndarray, cache: Any, dtable: np.ndarray | None = None) -> np.ndarray:
     """Gradient of embedding: dtable, or added to that given. An id that occurs n times collects n rows."""
     ids, shape = cache
     dtable = np.zeros(shape, dy.dtype) if dtable is None else dtable

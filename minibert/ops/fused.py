@@ -9,7 +9,7 @@ from minibert.ops.layer_norm import REASSOCIATE, normalize
 ONE, ZERO = np.float32(1), np.float32(0)
 
 
-def bias_gelu_plain(x, bias):
+def bias_gelu_plain(x: np.ndarray, bias: np.ndarray) -> None:
     """x ← gelu(x + bias), by the C library's erf."""
     x[...] = gelu_plain(x + bias)
 
@@ -25,13 +25,15 @@ def bias_gelu(x, bias):
             row[d] = v * normal_cdf(v)
 
 
-def bias_relu(x, bias):
+def bias_relu(x: np.ndarray, bias: np.ndarray) -> None:
     """x ← max(0, x + bias)."""
     x += bias
     np.maximum(x, 0, out=x)
 
 
-def add_norm_plain(x, y, bias, gamma, beta, eps):
+def add_norm_plain(
+    x: np.ndarray, y: np.ndarray, bias: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+) -> None:
     """x ← LayerNorm(x + y + bias)."""
     x[...], _, _ = normalize(x + y + bias, gamma, beta, eps)
 

@@ -1,5 +1,7 @@
 """Layer normalisation (Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 3–4), row by row."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert._jit import kernel
@@ -12,19 +14,22 @@ def mean_last(x: np.ndarray) -> np.ndarray:
     return x.mean(axis=-1, keepdims=True)
 
 
-def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float):
+def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> tuple[np.ndarray, Any]:
     """Layer normalisation.
 
         y = γ · x̂ + β,   x̂ = (x − mean) / √(variance + ε)      mean and (biased) variance of each row
 
     Shapes   x (T, D), gamma (D,), beta (D,) → y (T, D)
     Units    eps: added to the variance; 1e-12 in BERT, 1e-5 in PyTorch
+
+    >>> layer_norm(np.array([[1.0, 3.0]]), gamma=np.ones(2), beta=np.zeros(2), eps=0.0)[0]
+    array([[-1.,  1.]])
     """
     y, xhat, rstd = normalize_fast(x, gamma, beta, x.dtype.type(eps))
     return y, (xhat, rstd, gamma)
 
 
-def layer_norm_backward(dy: np.ndarray, cache):
+def layer_norm_backward(dy: np.ndarray, cache: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of layer_norm: (dx, dgamma, dbeta)."""
     xhat, rstd, gamma = cache
     # forward: y = gamma * xhat + beta
@@ -35,7 +40,9 @@ def layer_norm_backward(dy: np.ndarray, cache):
     return dx, dgamma, dbeta
 
 
-def normalize(x, gamma, beta, eps):
+def normalize(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(y, xhat, rstd) as in `layer_norm`; rstd (T, 1)."""
     centered = x - mean_last(x)
     rstd = 1 / np.sqrt(mean_last(centered * centered) + eps)
@@ -66,7 +73,7 @@ def normalize_fast(x, gamma, beta, eps):
     return y, xhat, rstd
 
 
-def center(dy, xhat, rstd, gamma):
+def center(dy: np.ndarray, xhat: np.ndarray, rstd: np.ndarray, gamma: np.ndarray) -> np.ndarray:
     """dx of the normalisation, from the gradient of its output."""
     dxhat = dy * gamma
     return rstd * (dxhat - mean_last(dxhat) - xhat * mean_last(dxhat * xhat))

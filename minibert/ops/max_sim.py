@@ -1,6 +1,7 @@
 """Late interaction: the score of a query and a document, each given by the vectors of its tokens."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from minibert._jit import kernel
 from minibert.ragged import TokenVectors
 
 
-def max_sim(queries: TokenVectors, documents: TokenVectors):
+def max_sim(queries: TokenVectors, documents: TokenVectors) -> tuple[np.ndarray, Any]:
     """Every token of the query takes the token of the document that is most like it; their products add up.
 
         S_ij = Σ_{q in query i} max_{d in document j} q · d
@@ -22,7 +23,7 @@ def max_sim(queries: TokenVectors, documents: TokenVectors):
     return scores, (queries, documents, matches)
 
 
-def max_sim_backward(dscores: np.ndarray, cache):
+def max_sim_backward(dscores: np.ndarray, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of max_sim, of the rows: (dqueries, ddocuments)."""
     queries, documents, matches = cache
     # forward: scores = sum of best over each query's tokens
@@ -31,7 +32,7 @@ def max_sim_backward(dscores: np.ndarray, cache):
     return match_slope_fast(dbest, matches, queries.rows, documents.rows)
 
 
-def segment_max(products: np.ndarray, starts: np.ndarray):
+def segment_max(products: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest of each row's numbers within each segment of columns, and its column: the first of equal ones.
 
     Shapes   products (T, S), starts (N + 1,) → best (T, N), matches (T, N)
@@ -57,7 +58,9 @@ def segment_max_fast(products, starts):
     return best, matches
 
 
-def match_slope(dbest: np.ndarray, matches: np.ndarray, queries: np.ndarray, documents: np.ndarray):
+def match_slope(
+    dbest: np.ndarray, matches: np.ndarray, queries: np.ndarray, documents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of queries and documents whose products at the matches have the gradient dbest."""
     dproducts = np.zeros((len(queries), len(documents)), dbest.dtype)
     np.put_along_axis(dproducts, matches, dbest, axis=1)

@@ -1,5 +1,7 @@
 """Cross entropy over a vocabulary without ever holding the scores of all tokens."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops.cross_entropy import cross_entropy, cross_entropy_backward
@@ -8,7 +10,9 @@ from minibert.ops.similarity import similarity, similarity_backward
 ROWS = 256  # of scores at a time
 
 
-def projected_cross_entropy(x: np.ndarray, table: np.ndarray, targets: np.ndarray, smoothing: float = 0.0, bias=None):
+def projected_cross_entropy(
+    x: np.ndarray, table: np.ndarray, targets: np.ndarray, smoothing: float = 0.0, bias: np.ndarray | None = None
+) -> tuple[float, Any]:
     """cross_entropy(x tableᵀ + bias, targets), some rows at a time.
 
     The scores of 4,096 tokens over 8,000 words, and as many gradients, are 260 MB. Of a block of rows both are needed
@@ -41,7 +45,7 @@ def projected_cross_entropy(x: np.ndarray, table: np.ndarray, targets: np.ndarra
     return loss, (dx, dtable, dbias)
 
 
-def projected_cross_entropy_backward(dloss: float, cache):
+def projected_cross_entropy_backward(dloss: float, cache: Any) -> tuple[np.ndarray, ...]:
     """Gradients of projected_cross_entropy: (dx, dtable), and dbias where there is a bias."""
     dx, dtable, dbias = cache
     scale = dx.dtype.type(dloss)

@@ -1,11 +1,13 @@
 """Relative positions as a bias on attention scores (Raffel 2020, T5, arXiv:1910.10683, section 2.1)."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops.embedding import embedding, embedding_backward
 
 
-def relative_bias(table: np.ndarray, longest: int, farthest: int):
+def relative_bias(table: np.ndarray, longest: int, farthest: int) -> tuple[np.ndarray, Any]:
     """What each head adds to the score of token i for token j, by their distance j − i.
 
         y[j − i + longest − 1] = table[bucket(j − i)]

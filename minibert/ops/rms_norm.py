@@ -1,11 +1,13 @@
 """Root mean square normalisation (Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4), row by row."""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops.layer_norm import mean_last
 
 
-def rms_norm(x: np.ndarray, gamma: np.ndarray, eps: float):
+def rms_norm(x: np.ndarray, gamma: np.ndarray, eps: float) -> tuple[np.ndarray, Any]:
     """Layer normalisation without the mean and without a bias, the choice of T5.
 
         y = γ · x / √(mean(x²) + ε)
@@ -17,7 +19,7 @@ def rms_norm(x: np.ndarray, gamma: np.ndarray, eps: float):
     return gamma * xhat, (xhat, rrms, gamma)
 
 
-def rms_norm_backward(dy: np.ndarray, cache):
+def rms_norm_backward(dy: np.ndarray, cache: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of rms_norm: (dx, dgamma)."""
     xhat, rrms, gamma = cache
     # forward: y = gamma * xhat

@@ -16,12 +16,15 @@ EXP_LEAST = np.float32(-87.0)  # e⁻⁸⁷ is the last normal float32
 REASSOCIATE = {"reassoc", "nsz", "contract", "nnan"}  # sums over a row in lanes: another rounding, no less exact
 
 
-def softmax(x: np.ndarray):
+def softmax(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Softmax, shifted by the maximum so that no exponential overflows.
 
         y_j = exp(x_j − max x) / Σ_k exp(x_k − max x)
 
     Shapes   x (…, N) → y (…, N), each row sums to 1
+
+    >>> softmax(np.log([[1.0, 3.0]]))[0]
+    array([[0.25, 0.75]])
     """
     if x.dtype == np.float32:
         y = x.copy()
@@ -59,7 +62,7 @@ def softmax_slope_fast(dy, y):
     return dx
 
 
-def scaled_softmax_plain(scores, scale):
+def scaled_softmax_plain(scores: np.ndarray, scale: float) -> None:
     """scores ← softmax(scale · scores), row by row."""
     powers = np.exp((scores - scores.max(axis=1, keepdims=True)) * scale)
     scores[...] = powers / powers.sum(axis=1, keepdims=True)

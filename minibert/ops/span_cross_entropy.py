@@ -1,12 +1,14 @@
 """Cross entropy over the tokens of each sequence: at which one does the answer begin, at which does it end?"""
 
+from typing import Any
+
 import numpy as np
 
 from minibert.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minibert.ragged import Ragged
 
 
-def span_cross_entropy(scores: np.ndarray, batch: Ragged, targets: np.ndarray):
+def span_cross_entropy(scores: np.ndarray, batch: Ragged, targets: np.ndarray) -> tuple[float, Any]:
     """Mean of two cross entropies, of the first and of the last token, each softmax over a sequence's own tokens.
 
         loss = −½ mean_b ( log softmax(s_b,first)[first_b] + log softmax(s_b,last)[last_b] )
@@ -29,7 +31,7 @@ def span_cross_entropy(scores: np.ndarray, batch: Ragged, targets: np.ndarray):
     return loss, (cache, mask)
 
 
-def span_cross_entropy_backward(dloss: float, cache) -> np.ndarray:
+def span_cross_entropy_backward(dloss: float, cache: Any) -> np.ndarray:
     """Gradient of span_cross_entropy: dscores."""
     cache, mask = cache
     # forward: loss = cross_entropy(scores in rows, firsts and lasts)

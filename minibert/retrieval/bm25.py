@@ -17,9 +17,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ann.inputs import MAX_ID, as_allowed, as_ids, positive_int
 from ann.threads import run_threads
@@ -73,7 +75,7 @@ class BM25:
 
     # ---- texts → postings --------------------------------------------------------------------------------------------
 
-    def add(self, texts: Iterable[str], ids: Sequence[int] | None = None) -> np.ndarray:
+    def add(self, texts: Iterable[str], ids: ArrayLike | None = None) -> np.ndarray:
         """Add texts, read once, a block at a time, and return their ids; an id that is there already is replaced.
 
         ids      integers ≥ 0, all different; by default the numbers after the largest id
@@ -96,16 +98,16 @@ class BM25:
         self._weighed = None
         return given
 
-    def remove(self, ids: Sequence[int]) -> None:
+    def remove(self, ids: ArrayLike) -> None:
         """Remove texts by id; nothing of them is left but their words' places in the vocabulary.
 
         Raises   ValueError: an id that is not in the index; nothing has been removed then
         """
-        ids = as_ids(ids)
-        if unknown := np.setdiff1d(ids, self.ids).tolist():
+        gone = as_ids(ids)
+        if unknown := np.setdiff1d(gone, self.ids).tolist():
             raise ValueError(f"ids: id {unknown[0]} is not in the index")
-        if len(ids):
-            kept = ~np.isin(self.ids, ids)
+        if len(gone):
+            kept = ~np.isin(self.ids, gone)
             starts, rows, counts = self._counted
             live = kept[rows]
             place = np.cumsum(kept, dtype=np.int32) - 1
@@ -144,7 +146,9 @@ class BM25:
             scores[postings.rows[part]] += np.float32(times) * postings.impacts[part]
         return scores
 
-    def search(self, queries: Sequence[str], k: int = 10, allow=None, threads: int = 1):
+    def search(
+        self, queries: Sequence[str], k: int = 10, allow: ArrayLike | None = None, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k documents with the highest scores: ids and scores, best first, equal scores in the order of `ids`.
 
         A document that shares no word with the question is no hit.
@@ -156,7 +160,7 @@ class BM25:
         if isinstance(queries, (str, bytes)):
             raise TypeError(f"queries: expected a sequence of str, got {queries!r:.80}")
         filtered = allow is not None
-        allowed = as_allowed(allow, self.ids) if filtered else np.empty(0, np.bool_)
+        allowed = np.empty(0, np.bool_) if allow is None else as_allowed(allow, self.ids)
         asked = self._ask(queries)
         bounds = np.cumsum([0, *map(len, asked)])
         terms = np.array([word for query in asked for word in query], np.int64)
@@ -176,7 +180,7 @@ class BM25:
         run_threads(answer, range(0, len(asked), size) if room else (), threads)
         return np.where(rows >= 0, self.ids[rows] if room else -1, -1), scores
 
-    def terms(self, query: str, ids: Sequence[int]) -> tuple[list[str], np.ndarray]:
+    def terms(self, query: str, ids: ArrayLike) -> tuple[list[str], np.ndarray]:
         """The question's words that some document holds, and what each gives to the scores of these documents.
 
         Shapes   n ids → W words, (n, W) float32, each row of which adds up to the document's score
@@ -217,7 +221,7 @@ class BM25:
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write one safetensors file, checksummed; a failure leaves the old one."""
         vocabulary, counted = self.vocabulary, self._counted
         words = {"words": vocabulary.store[: vocabulary.starts[-1]], "word_starts": vocabulary.starts}
@@ -226,7 +230,7 @@ class BM25:
         save_file(path, {"ids": self.ids, "lengths": self.lengths, **words, **counted._asdict()}, about)
 
     @classmethod
-    def load(cls, path, stem: Callable[[str], str] | None = None) -> BM25:
+    def load(cls, path: str | PathLike[str], stem: Callable[[str], str] | None = None) -> BM25:
         """The index of a file.
 
         Raises   FileNotFoundError; CheckpointError: damaged, no index, or written with another stemmer
@@ -369,6 +373,7 @@ def top_rows(postings, terms, weights, allowed, filtered, sums, met, rows, score
 
 @kernel
 def length(postings, word):
+    """How many documents hold a word."""
     return postings.starts[word + 1] - postings.starts[word]
 
 
@@ -394,6 +399,7 @@ def add_to(sums, kept, postings, word, weight):
 
 @kernel
 def kth_largest(sums, met, count, k):
+    """The k-th largest sum of the first `count` rows met."""
     values = -sums[met[:count]]
     return -np.partition(values, k - 1)[k - 1]
 

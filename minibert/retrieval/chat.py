@@ -70,7 +70,9 @@ class ChatEndpoint:
             )
 
     @classmethod
-    def from_environment(cls, url: str | None = None, model: str | None = None, key: str | None = None, **options):
+    def from_environment(
+        cls, url: str | None = None, model: str | None = None, key: str | None = None, **options: Any
+    ) -> ChatEndpoint:
         """An endpoint whose address, model and key, where not given, are OPENAI_BASE_URL, OPENAI_MODEL, OPENAI_API_KEY.
 
         Raises   ValueError: as the class, or no address or model is given or set
@@ -81,7 +83,7 @@ class ChatEndpoint:
                 raise ValueError(f"expected an address and a model of a chat endpoint: {variable} is not set")
         return cls(url, model, os.environ.get(KEY, "") if key is None else key, **options)
 
-    def generate(self, prompt: Prompt) -> Draft:
+    def generate(self, prompt: Prompt) -> Draft:  # type: ignore[return]  # count never ends
         """The model's answer.
 
         Raises   GenerationError: no connection, too slow, refused, or an answer that does not follow the protocol

@@ -12,8 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from minibert.retrieval.structure import sections
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Count = Callable[[list[str]], Sequence[int]]
 Span = tuple[int, int]
@@ -44,7 +48,7 @@ def count_characters(texts: list[str]) -> list[int]:
     return [len(text) for text in texts]
 
 
-def count_tokens(tokenizer) -> Count:
+def count_tokens(tokenizer: Tokenizer) -> Count:
     """A count of the tokens that `tokenizer` makes of a text, its special tokens left out."""
     specials = len(tokenizer.encode("").ids)
 
@@ -88,6 +92,9 @@ def chunk_text(
     Units    size and overlap in what `count` counts, where a text counts for no more than its parts together
     Raises   ValueError: size < 1, or overlap not in [0, size)
     Differs  a single character that counts for more than `size` is a chunk all the same: nothing is dropped
+
+    >>> [(chunk.text, chunk.start) for chunk in chunk_text("One two. Three four. Five.", size=3)]
+    [('One two.', 0), ('Three four. Five.', 9)]
     """
     if size < 1 or not 0 <= overlap < size:
         raise ValueError(f"expected size ≥ 1 and 0 ≤ overlap < size, got size {size} and overlap {overlap}")

@@ -18,8 +18,10 @@ import json
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ann.files import FORMAT, VERSION, CorruptIndexError, read_tables, write_tables
 from ann.inputs import MAX_ID, as_allowed, as_ids, positive_int
@@ -106,7 +108,8 @@ class ColBERTIndex:
         self.dim, self.seed = positive_int(dim, "dim"), positive_int(seed, "seed", 0)
         if bits is not None and bits not in BITS:
             raise ValueError(f"bits: expected one of {', '.join(map(str, BITS))}, or None, got {bits!r}")
-        self.bits, self.metadata = bits, {}
+        self.bits = bits
+        self.metadata: dict[str, str] = {}
         self._next_id, self._writer = 0, threading.Lock()
         none, b = np.zeros(1, np.int64), bits or 1
         codes, levels = np.empty((0, -(-dim * b // 8)), np.uint8), np.empty((0, 1 << b), np.float32)
@@ -133,7 +136,7 @@ class ColBERTIndex:
 
     # ---- changes -----------------------------------------------------------------------------------------------------
 
-    def add(self, documents: TokenVectors, ids=None) -> np.ndarray:
+    def add(self, documents: TokenVectors, ids: ArrayLike | None = None) -> np.ndarray:
         """Add documents and return their ids; an id that is in the index already is replaced.
 
         Shapes   n documents; ids (n,) integers ≥ 0, by default the numbers after the largest id ever used
@@ -141,32 +144,33 @@ class ColBERTIndex:
                  twice. Nothing has been added then
         """
         self._check(documents, "documents")
-        if ids is not None and len(ids := as_ids(ids)) != len(documents):
-            raise ValueError(f"ids: expected one for each of {len(documents)} documents, got {len(ids)}")
+        given = None if ids is None else as_ids(ids)
+        if given is not None and len(given) != len(documents):
+            raise ValueError(f"ids: expected one for each of {len(documents)} documents, got {len(given)}")
         with self._writer:
-            if ids is None:
+            if given is None:
                 if len(documents) > MAX_ID - self._next_id:
                     raise ValueError(f"ids: no {len(documents)} numbers are left after id {self._next_id - 1}")
-                ids = np.arange(self._next_id, self._next_id + len(documents))
+                given = np.arange(self._next_id, self._next_id + len(documents))
             held = self._held
-            left = np.where(np.isin(held.ids, ids), -1, held.ids)
-            held = _Held(np.concatenate((left, ids)), held.coded, _join(held.young, documents))
+            left = np.where(np.isin(held.ids, given), -1, held.ids)
+            held = _Held(np.concatenate((left, given)), held.coded, _join(held.young, documents))
             self._held = self._settled(held)
-            self._next_id = max(self._next_id, int(ids.max(initial=-1)) + 1)
-        return ids
+            self._next_id = max(self._next_id, int(given.max(initial=-1)) + 1)
+        return given
 
-    def remove(self, ids) -> None:
+    def remove(self, ids: ArrayLike) -> None:
         """Remove documents by id.
 
         Raises   ValueError: an id that is not in the index; nothing has been removed then
         """
-        ids = as_ids(ids)
+        gone = as_ids(ids)
         with self._writer:
             held = self._held
-            if not (known := np.isin(ids, held.ids)).all():
+            if not (known := np.isin(gone, held.ids)).all():
                 position = int(known.argmin())
-                raise ValueError(f"ids: id {ids[position]} at position {position} is not in the index")
-            left = np.where(np.isin(held.ids, ids), -1, held.ids)
+                raise ValueError(f"ids: id {gone[position]} at position {position} is not in the index")
+            left = np.where(np.isin(held.ids, gone), -1, held.ids)
             self._held = self._settled(replace(held, ids=left))
 
     def _settled(self, held: _Held) -> _Held:
@@ -174,10 +178,10 @@ class ColBERTIndex:
         if 2 * np.count_nonzero(held.ids < 0) > len(held.ids):
             held = _without_removed(held)
         if self.bits is not None and len(held.young.rows) >= max(YOUNG, held.tokens // SHARE):
-            held = self._coded(held)
+            held = self._coded(held, self.bits)
         return held
 
-    def _coded(self, held: _Held) -> _Held:
+    def _coded(self, held: _Held, bits: int) -> _Held:
         """Centroids for the young added to those there are, and the young coded by all of them."""
         coded, rows = held.coded, held.young.rows
         rng = np.random.default_rng([self.seed, len(coded.owners)])
@@ -186,7 +190,7 @@ class ColBERTIndex:
         count = min(len(rows), max(1, share, wanted - len(coded.centroids)))
         fresh = kmeans(rows, count, rng, ITERATIONS, SAMPLE)
         sample = rows[: SAMPLE * count]
-        levels = fit_levels(sample - fresh[nearest_centroids(sample, fresh)[0]], self.bits, rng)
+        levels = fit_levels(sample - fresh[nearest_centroids(sample, fresh)[0]], bits, rng)
         centroids = np.concatenate((coded.centroids, fresh))
         levels = np.concatenate((coded.levels, np.tile(levels, (count, 1))))
         owners, codes = encode(rows, centroids, levels)
@@ -204,7 +208,7 @@ class ColBERTIndex:
         exact: bool = False,
         probes: int = PROBES,
         candidates: int = CANDIDATES,
-        allow=None,
+        allow: ArrayLike | None = None,
         threads: int = 1,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k documents of highest MaxSim with each query, best first, equal scores by the smaller id.
@@ -250,7 +254,7 @@ class ColBERTIndex:
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write one checksummed file; a failed save leaves the file that was there. Format: ann/files.py."""
         with self._writer:
             held = self._held
@@ -265,7 +269,7 @@ class ColBERTIndex:
             write_tables(path, tables, {name: str(value) for name, value in facts.items()} | about)
 
     @classmethod
-    def load(cls, path) -> ColBERTIndex:
+    def load(cls, path: str | PathLike[str]) -> ColBERTIndex:
         """Read what `save` wrote.
 
         Raises   FileNotFoundError; CorruptIndexError: another kind of file, or a damaged one
@@ -325,7 +329,7 @@ def _candidates(held: _Held, query: np.ndarray, allowed: np.ndarray, probes: int
     return np.concatenate((places, young))
 
 
-def estimate(products, owners, starts, documents):
+def estimate(products: np.ndarray, owners: np.ndarray, starts: np.ndarray, documents: np.ndarray) -> np.ndarray:
     """MaxSim of one query with documents whose tokens stand where their centroids do.
 
     Shapes   products (C, Tq): of centroids and the query's tokens; owners (R,), starts (N + 1,), documents (n,) → (n,)

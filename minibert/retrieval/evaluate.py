@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,15 @@ from minibert.retrieval.fusion import reciprocal_rank
 from minibert.retrieval.measures import Run, mean, measure
 from minibert.retrieval.trec import Beir
 
+if TYPE_CHECKING:
+    from minibert.models.cross_encoder import CrossEncoder
+    from minibert.models.dual_encoder import DualEncoder
+    from minibert.models.sentence_encoder import SentenceEncoder
 
-def evaluate_pairs(encoder, pairs: Sequence[tuple[str, str]], k: int = 10) -> dict[str, float]:
+
+def evaluate_pairs(
+    encoder: SentenceEncoder | DualEncoder, pairs: Sequence[tuple[str, str]], k: int = 10
+) -> dict[str, float]:
     """MRR@k and recall@k of exact search; an answer that several questions share counts once in the collection.
 
     Raises   ValueError: no pairs
@@ -29,7 +37,7 @@ def evaluate_pairs(encoder, pairs: Sequence[tuple[str, str]], k: int = 10) -> di
     return {f"mrr@{k}": mrr_at_k(ranked, relevant, k), f"recall@{k}": recall_at_k(ranked, relevant, k)}
 
 
-def evaluate_reranker(model, rows: Sequence[tuple[str, str, float]], k: int = 10) -> dict[str, float]:
+def evaluate_reranker(model: CrossEncoder, rows: Sequence[tuple[str, str, float]], k: int = 10) -> dict[str, float]:
     """MRR@k and MAP@k of a cross-encoder's order of each question's documents, where one at least answers it.
 
     Shapes   rows: (question, document, label), above 0.5 where it answers
@@ -50,7 +58,9 @@ def evaluate_reranker(model, rows: Sequence[tuple[str, str, float]], k: int = 10
     return {name: means[name] for name in (f"mrr@{k}", f"map@{k}")}
 
 
-def collection_runs(encoder, collection: Beir, depth: int = 1000, progress: bool = False) -> dict[str, Run]:
+def collection_runs(
+    encoder: SentenceEncoder | DualEncoder, collection: Beir, depth: int = 1000, progress: bool = False
+) -> dict[str, Run]:
     """Runs of the judged queries, by name: "exact" and "hnsw" over vectors, "bm25" over words, "hybrid" of both.
 
     A document is its title and text in one line; what is longer than the encoder reads is cut, as is usual there. The

@@ -9,7 +9,7 @@ Source   Yang, Yih & Meek 2015 (WikiQA, EMNLP) for answer sentence selection, by
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from minibert.retrieval.chunk import Span, split_sentences
 from minibert.retrieval.fusion import reciprocal_rank
 from minibert.retrieval.passages import find_unknown
 from minibert.retrieval.rag import Draft, Prompt
+
+if TYPE_CHECKING:
+    from minibert.models.reader import Reader
+    from minibert.retrieval.store import Encoder
 
 
 class Sentence(NamedTuple):
@@ -28,7 +32,7 @@ class Sentence(NamedTuple):
     score: float
 
 
-def rank_sentences(question: str, passages: list[str], encoder) -> list[Sentence]:
+def rank_sentences(question: str, passages: list[str], encoder: Encoder) -> list[Sentence]:
     """The sentences of the passages, best first: by the encoder's similarity and by BM25 among them, fused.
 
     Of a question whose words the encoder all does not know, its vector says nothing: then BM25 alone ranks.
@@ -45,13 +49,14 @@ def rank_sentences(question: str, passages: list[str], encoder) -> list[Sentence
         similarity = encoder.encode_document(texts) @ encoder.encode_query([question])[0]
         rankings.append(np.argsort(-similarity, kind="stable"))
     fused = reciprocal_rank(rankings)
-    return [Sentence(*places[i], score) for i, score in zip(fused.ids.tolist(), fused.scores.tolist(), strict=True)]
+    ranked = zip(fused.ids.tolist(), fused.scores.tolist(), strict=True)
+    return [Sentence(places[i][0], places[i][1], score) for i, score in ranked]
 
 
 class BestSentence:
     """Answers with the best sentence of the sources."""
 
-    def __init__(self, encoder):
+    def __init__(self, encoder: Encoder):
         self.encoder = encoder
 
     def generate(self, prompt: Prompt) -> Draft:
@@ -63,7 +68,7 @@ class BestSentence:
 class BestSpan:
     """Answers with the span that a `minibert.Reader` finds in the sources; with nothing where it finds no answer."""
 
-    def __init__(self, reader):
+    def __init__(self, reader: Reader):
         self.reader = reader
 
     def generate(self, prompt: Prompt) -> Draft:

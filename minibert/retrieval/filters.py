@@ -31,6 +31,10 @@ def compile_where(where: dict[str, Any], column: str = "metadata") -> tuple[str,
 
     Raises   ValueError: an unknown operator, an empty condition, a value that metadata cannot be compared with; says
              where
+
+    >>> condition, parameters = compile_where({"year": {"$gte": 2020}})
+    >>> condition.count("?"), parameters
+    (3, ['$."year"', '$."year"', 2020])
     """
     return _all(where, column, "where", 0)
 
@@ -97,8 +101,8 @@ def _one_of(options: list[Any], place: str, column: str, path: str) -> tuple[str
             typed = f"ifnull(json_type({column}, ?), '') IN {kind}"
             known = f"json_extract({column}, ?) IN (SELECT value FROM json_each(?))"
             parts.append((f"({typed} AND {known})", [place, place, json.dumps(same)]))
-    for option, kind in zip(options, kinds, strict=True):
-        if kind is None:  # null, also where the field is missing; true; false
+    for option, of in zip(options, kinds, strict=True):
+        if of is None:  # null, also where the field is missing; true; false
             parts.append((f"ifnull(json_type({column}, ?), 'null') = ?", [place, json.dumps(option)]))
     return _joined(parts, " OR ")
 

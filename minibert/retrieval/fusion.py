@@ -12,9 +12,12 @@ Source   Cormack, Clarke & Büttcher 2009 (reciprocal rank fusion, k = 60); Bruc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+Ranked: TypeAlias = Sequence[int] | np.ndarray  # ids, best first
+Scored: TypeAlias = Sequence[float] | np.ndarray
 
 
 class Fused(NamedTuple):
@@ -30,10 +33,13 @@ class Fused(NamedTuple):
     ranks: np.ndarray
 
 
-def reciprocal_rank(rankings: Sequence[Sequence[int]], k: float = 60, weights: Sequence[float] | None = None) -> Fused:
+def reciprocal_rank(rankings: Sequence[Ranked], k: float = 60, weights: Scored | None = None) -> Fused:
     """Fusion by the places of each id in the rankings, lists of ids, best first.
 
     Raises   ValueError: k ≤ 0, an id twice in one ranking, or weights that are not one number ≥ 0 a ranking
+
+    >>> reciprocal_rank([[3, 1, 2], [1, 4]]).ids
+    array([1, 3, 4, 2])
     """
     if not k > 0:
         raise ValueError(f"expected k above 0, got {k}")
@@ -42,9 +48,7 @@ def reciprocal_rank(rankings: Sequence[Sequence[int]], k: float = 60, weights: S
     return _ordered(ids, terms, ranks)
 
 
-def convex(
-    rankings: Sequence[Sequence[int]], scores: Sequence[Sequence[float]], weights: Sequence[float] | None = None
-) -> Fused:
+def convex(rankings: Sequence[Ranked], scores: Sequence[Scored], weights: Scored | None = None) -> Fused:
     """Fusion by the scores, each ranking's brought to [0, 1]: 0 for its lowest, 1 for its highest.
 
     Units    weights: one a ranking, by default equal ones that sum to 1
@@ -68,7 +72,7 @@ def min_max(scores: np.ndarray) -> np.ndarray:
     return (scores - low) / (high - low) if high > low else np.ones(len(scores))
 
 
-def _places(rankings: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def _places(rankings: Sequence[Ranked]) -> tuple[np.ndarray, np.ndarray]:
     """All ids (n,), ascending, and the place of each in each ranking (n, R)."""
     lists = [np.asarray(ranking, np.int64).reshape(-1) for ranking in rankings]
     ids = np.unique(np.concatenate(lists)) if lists else np.empty(0, np.int64)

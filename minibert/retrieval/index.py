@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ann
+from ann.index import Index as AnnIndex
 from minibert import runtime
 from minibert.checkpoint import CheckpointError
 from minibert.retrieval.bm25 import BM25
@@ -37,7 +38,7 @@ class Following(ABC):
     rows = "rows"  # what a warning calls what is added
     _options: dict[str, Any] = {}  # of index.add
 
-    def __init__(self, index):
+    def __init__(self, index: Any):
         self.index = index
         self.saved = ""  # the generation that the file holds
 
@@ -103,7 +104,7 @@ class FollowingVectors(Following):
 
     rows = "vectors"
 
-    def __init__(self, index: ann.HNSW | ann.Exact, codec: Codec, metric: str):
+    def __init__(self, index: AnnIndex, codec: Codec, metric: str):
         super().__init__(index)
         self._codec, self._metric = codec, metric
         if isinstance(index, ann.HNSW):  # the same file on any threads
@@ -131,6 +132,7 @@ class FollowingVectors(Following):
         return self.index.check()
 
     def why_foreign(self, db: sqlite3.Connection) -> str:
+        """As Following.why_foreign; first of all, vectors of another width or metric are foreign."""
         dim, metric = self._codec.dim, self._metric
         if (self.index.dim, self.index.metric) != (dim, metric):
             return f"holds {self.index.dim} dimensions under {self.index.metric}, the store {dim} under {metric}"

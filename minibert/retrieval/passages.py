@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from minibert.retrieval.chunk import (
     split_words,
 )
 
+if TYPE_CHECKING:
+    from minibert.retrieval.store import Encoder
+
 CHUNKS = ("sentences", "tokens", "structure")  # what passages are packed from
 
 
@@ -28,7 +31,7 @@ class Cutter:
     Raises   ValueError: by is none of CHUNKS, size < 1, or overlap not in [0, size)
     """
 
-    def __init__(self, encoder, by: str = "sentences", size: int | None = None, overlap: int = 0):
+    def __init__(self, encoder: Encoder, by: str = "sentences", size: int | None = None, overlap: int = 0):
         tokenizer, config = getattr(encoder, "tokenizer", None), getattr(encoder, "config", None)
         longest = getattr(config, "max_length", None)
         if tokenizer is not None and longest is not None:
@@ -83,11 +86,11 @@ def _token_ends(tokenizer) -> Callable[[str], list[int]]:
     return lambda text: [end for _, end in tokenizer.encode(text, add_special_tokens=False).offsets]
 
 
-def find_unknown(encoder, texts: list[str]) -> list[int]:
+def find_unknown(encoder: Encoder, texts: list[str]) -> list[int]:
     """Positions of the texts of which the encoder's tokenizer knows not one word; none where it cannot tell."""
     tokenizer = getattr(encoder, "tokenizer", None)
     unknown = getattr(getattr(tokenizer, "model", None), "unk_token", None)
-    if unknown is None:
+    if tokenizer is None or unknown is None:
         return []
     batch = tokenizer.encode_batch(texts, add_special_tokens=False)
     rows = np.split(batch.ids == tokenizer.token_to_id(unknown), batch.starts[1:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minibert.retrieval.readers import read_documents as read_documents
 from minibert.retrieval.store import Store
@@ -33,13 +33,14 @@ def ingest(store: Store, documents: Iterable[dict], batch_size: int = 512, progr
         raise ValueError(f"expected batch_size ≥ 1, got {batch_size}")
     stream = iter(documents)
     read, added, replaced_before = 0, 0, store.replaced
-    size = getattr(documents, "size", None)
-    units = {"total": size, "unit": "B", "unit_scale": True} if size else {"unit": " documents"}
+    corpus: Any = documents
+    size = getattr(corpus, "size", None)
+    units: dict[str, Any] = {"total": size, "unit": "B", "unit_scale": True} if size else {"unit": " documents"}
     with tqdm(desc="ingest", disable=not progress, **units) as bar:
         while batch := list(islice(stream, batch_size)):
             added += store.add(batch)
             read += len(batch)
-            bar.update(documents.done - bar.n if size else len(batch))
+            bar.update(corpus.done - bar.n if size else len(batch))
             if size:
                 bar.set_postfix_str(
                     f"{read} documents, {read / (bar.format_dict['elapsed'] or 1):.0f}/s", refresh=False

@@ -22,6 +22,7 @@ from minibert.retrieval.chunk import Count, Span, count_tokens, count_words
 
 if TYPE_CHECKING:
     from minibert.retrieval.search import Hit
+    from minibert.retrieval.store import Encoder, Store
 
 PASSAGES = 5  # searched for an answer, unless asked otherwise
 BUDGET = 2048  # tokens of a prompt
@@ -83,7 +84,8 @@ class Draft:
 class Generator(Protocol):
     """Writes an answer from a prompt: the sentences and readers of extractive.py, the chat endpoint of chat.py."""
 
-    def generate(self, prompt: Prompt) -> Draft: ...
+    def generate(self, prompt: Prompt) -> Draft:
+        """The answer, with the numbers of the sources that it rests on."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Answer:
 
 
 def ask(
-    store,
+    store: Store,
     question: str,
     generator: Generator | None = None,
     *,
@@ -142,7 +144,9 @@ def ask(
     return answer(question, hits, generator, budget, count or counter(store.encoder))
 
 
-def answer(question: str, hits, generator: Generator, budget: int = BUDGET, count: Count = count_words) -> Answer:
+def answer(
+    question: str, hits: Sequence[Hit], generator: Generator, budget: int = BUDGET, count: Count = count_words
+) -> Answer:
     """The generator's answer from these hits; an empty one where there are none."""
     times = dict(getattr(hits, "times", {}))
     if not hits:
@@ -154,7 +158,7 @@ def answer(question: str, hits, generator: Generator, budget: int = BUDGET, coun
     return replace(resolve(draft, prompt), times=times)
 
 
-def counter(encoder) -> Count:
+def counter(encoder: Encoder) -> Count:
     """A count of the encoder's tokens, or of words where it does not name a tokenizer."""
     tokenizer = getattr(encoder, "tokenizer", None)
     return count_words if tokenizer is None else count_tokens(tokenizer)
@@ -186,7 +190,7 @@ def resolve(draft: Draft, prompt: Prompt) -> Answer:
     """The answer with its citations looked up among the prompt's sources."""
     if draft.quotes is None:
         found = [int(number) for run in CITED.findall(draft.text) for number in re.split(r"\s*[,;]\s*", run)]
-        spans = {number: None for number in found}
+        spans: dict[int, Span | None] = dict.fromkeys(found)
     else:
         spans = dict(draft.quotes)
     known = [number for number in spans if 1 <= number <= len(prompt.sources)]

@@ -48,7 +48,7 @@ def bits_of(levels: np.ndarray) -> int:
     return levels.shape[1].bit_length() - 1
 
 
-def pack(vectors, centroids, levels, owners, bits):
+def pack(vectors: np.ndarray, centroids: np.ndarray, levels: np.ndarray, owners: np.ndarray, bits: int) -> np.ndarray:
     """The level nearest to what is left of each number, the lower of two; 8/b numbers a byte, the first lowest."""
     left = vectors - centroids[owners]
     numbers = np.abs(left[:, :, None] - levels[owners][:, None, :]).argmin(axis=2).astype(np.uint8)
@@ -77,7 +77,7 @@ def pack_fast(vectors, centroids, levels, owners, bits):
     return codes
 
 
-def unpack(codes, centroids, levels, owners, bits):
+def unpack(codes: np.ndarray, centroids: np.ndarray, levels: np.ndarray, owners: np.ndarray, bits: int) -> np.ndarray:
     """Centroids and levels put together again, and brought to length 1."""
     places = bits * np.arange(8 // bits, dtype=np.uint8)
     numbers = (codes[:, :, None] >> places) & np.uint8((1 << bits) - 1)

@@ -18,6 +18,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minibert.retrieval.store import Encoder
 
 FORMAT = "2"
 FACTS = {
@@ -119,14 +123,17 @@ def create_tables(db: sqlite3.Connection, facts: dict[str, str]) -> None:
 
 
 def has_tables(db: sqlite3.Connection) -> bool:
+    """Whether a store was made in this file."""
     return db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0] == 1
 
 
 def read_meta(db: sqlite3.Connection) -> dict[str, str]:
+    """The facts that a store remembers."""
     return dict(db.execute("SELECT key, value FROM meta"))
 
 
 def write_meta(db: sqlite3.Connection, facts: dict[str, str]) -> None:
+    """Keep facts, in place of those of the same names."""
     db.executemany(
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", facts.items()
     )
@@ -141,7 +148,7 @@ def open_file(file: Path) -> sqlite3.Connection:
         raise StoreError(f"{file}: {error}") from error
 
 
-def create_or_check(db: sqlite3.Connection, file: Path, encoder, wished: dict[str, str]) -> dict[str, str]:
+def create_or_check(db: sqlite3.Connection, file: Path, encoder: Encoder, wished: dict[str, str]) -> dict[str, str]:
     """Make the tables of a new store with the facts wished; refuse another format's or encoder's; the store's facts."""
     mine = {"encoder": encoder.fingerprint, "dim": str(encoder.dim), "metric": encoder.metric}
     with transaction(db, file):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from minibert.retrieval.filters import compile_where
 from minibert.retrieval.fusion import Fused, convex, min_max, reciprocal_rank
 from minibert.retrieval.mmr import mmr
 from minibert.retrieval.passages import find_unknown
+
+if TYPE_CHECKING:
+    from minibert.retrieval.store import Encoder
 
 CANDIDATES = 100  # passages handed on from stage to stage, unless asked otherwise
 FUSIONS = ("reciprocal rank", "convex")
@@ -64,7 +67,8 @@ class Hits(list):
 class Reranker(Protocol):
     """A model that reads a question and a passage together, such as a cross encoder."""
 
-    def score(self, query: str, documents: list[str]) -> Sequence[float]: ...
+    def score(self, query: str, documents: list[str]) -> Sequence[float]:
+        """How well each document answers: higher is better."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Ranking:
 class Clock:
     """Milliseconds by stage."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.times: dict[str, float] = {}
 
     @contextmanager
@@ -132,7 +136,7 @@ class Clock:
         self.times[stage] = self.times.get(stage, 0.0) + 1000 * (time.perf_counter() - start)
 
 
-def check_questions(encoder, questions: Sequence[str], hybrid: bool) -> list[int]:
+def check_questions(encoder: Encoder, questions: Sequence[str], hybrid: bool) -> list[int]:
     """Places of the questions that the encoder knows a word of; all others are refused, or left to the words."""
     if isinstance(questions, (str, bytes)):
         raise TypeError(f"expected a list of texts, got {questions!r:.80}")
@@ -153,7 +157,7 @@ def matching(db: sqlite3.Connection, where: dict[str, Any]) -> np.ndarray:
     return np.sort(np.array([number for (number,) in db.execute(sql, values)], np.int64))
 
 
-def dense(index, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
+def dense(index: Any, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the nearest vectors, for each question."""
     ids, distances = index.search(vectors, k=_depth(plan, index), allow=allow)
     exact = plan.exact or index.scans(plan.depth, None if allow is None else len(allow))
@@ -163,7 +167,7 @@ def dense(index, vectors: np.ndarray, plan: Plan, allow: np.ndarray | None) -> l
     return rankings
 
 
-def sparse(index, questions: Sequence[str], plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
+def sparse(index: Any, questions: Sequence[str], plan: Plan, allow: np.ndarray | None) -> list[Ranking]:
     """The passages with the highest BM25 scores, for each question."""
     rankings = [
         _ranking(*row) for row in zip(*index.search(questions, k=_depth(plan, index), allow=allow), strict=True)

@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -33,7 +34,7 @@ from minibert.retrieval.search import Clock, Hit, Hits, Plan, Ranking, Reranker
 from minibert.retrieval.vectors import Codec
 
 if TYPE_CHECKING:
-    from minibert.retrieval.rag import Answer
+    from minibert.retrieval.rag import Answer, Generator
 
 FILE = "store.sqlite"
 DOCUMENTS_AT_ONCE = 512  # embedded together
@@ -47,12 +48,23 @@ class Encoder(Protocol):
     Shapes   encode_query and encode_document: n texts → (n, dim) float32
     """
 
-    dim: int
-    metric: str
-    fingerprint: str
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
 
-    def encode_query(self, texts: list[str]) -> np.ndarray: ...
-    def encode_document(self, texts: list[str]) -> np.ndarray: ...
+    @property
+    def metric(self) -> str:
+        """How vectors are compared."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this encoder from others."""
+
+    def encode_query(self, texts: list[str]) -> np.ndarray:
+        """Vectors of questions."""
+
+    def encode_document(self, texts: list[str]) -> np.ndarray:
+        """Vectors of passages."""
 
 
 class Store:
@@ -79,7 +91,7 @@ class Store:
     @classmethod
     def open(
         cls,
-        path,
+        path: str | PathLike[str],
         encoder: Encoder,
         *,
         create: bool = True,
@@ -122,7 +134,7 @@ class Store:
         return cls(path, encoder, db, cutter, Codec(encoder.dim, facts["precision"]))
 
     @staticmethod
-    def facts(path) -> dict[str, str]:
+    def facts(path: str | PathLike[str]) -> dict[str, str]:
         """What the store at `path` remembers, to be read before its encoder is loaded."""
         file = Path(path) / FILE
         if not file.is_file():
@@ -210,7 +222,9 @@ class Store:
         known = search.check_questions(self.encoder, queries, hybrid)
         clock = Clock()
         with clock("encode"):
-            vectors = self.encoder.encode_query([queries[i] for i in known]) if known else None
+            vectors = (
+                self.encoder.encode_query([queries[i] for i in known]) if known else np.empty((0, self.encoder.dim))
+            )
         self._load_indexes(vectors=bool(known) and not exact, words=hybrid)
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
@@ -247,7 +261,7 @@ class Store:
             hits.times, hits.matching = clock.times, None if allow is None else len(allow)
         return found
 
-    def ask(self, question: str, generator=None, **options: Any) -> Answer:
+    def ask(self, question: str, generator: Generator | None = None, **options: Any) -> Answer:
         """An answer from the store's passages, with citations that resolve to them; see `rag.ask` for the options."""
         from minibert.retrieval import rag
 
@@ -312,7 +326,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, exc_type, exc, traceback) -> None:
+    def __exit__(self, exc_type: object, exc: object, traceback: object) -> None:
         if exc_type is None:
             self.close()
         else:  # what went wrong is the message; the index is caught up at the next search
@@ -381,10 +395,11 @@ class Store:
         """The index of vectors asked for, holding this transaction's generation."""
         codec, metric = self._codec, self.encoder.metric
         if exact:
-            self._exact = self._exact or FollowingVectors(ann.Exact(codec.dim, metric=metric), codec, metric)
-        elif self._hnsw is None:
-            self._hnsw = FollowingVectors.load(self.path / INDEX, self._db, codec, metric)
-        following = self._exact if exact else self._hnsw
+            following = self._exact or FollowingVectors(ann.Exact(codec.dim, metric=metric), codec, metric)
+            self._exact = following
+        else:
+            following = self._hnsw or FollowingVectors.load(self.path / INDEX, self._db, codec, metric)
+            self._hnsw = following
         following.follow(self._db)
         return following
 

@@ -144,7 +144,8 @@ def _python(text: str) -> list[Section]:
     """The docstrings of a module, its classes and its functions: what stands between the quotes, as it stands there."""
     starts = [0, *(match.end() for match in NEWLINE.finditer(text))]
 
-    def place(line: int, column: int) -> int:
+    def place(line: int | None, column: int | None) -> int:
+        assert line is not None and column is not None  # of nodes that the parser made
         begin = starts[line - 1]
         return begin + len(text[begin : begin + column].encode()[:column].decode())  # columns are counted in bytes
 
@@ -186,6 +187,7 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Constant, tuple[str, ...
 def _inside_quotes(text: str, start: int, end: int) -> tuple[int, int]:
     """The inside of a string literal; of several in a row, from the first one's opening to the last one's closing."""
     opened = QUOTES.match(text, start, end)
+    assert opened is not None  # a literal begins with quotes
     closing = text[end - 3 : end] if text[end - 3 : end] in ('"""', "'''") else text[end - 1]
     return opened.end(), max(opened.end(), end - len(closing))
 

@@ -13,6 +13,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Beir(NamedTuple):
             yield {"id": _id(row, at), "text": row["text"], "title": row.get("title") or None}
 
 
-def read_beir(folder, split: str = "test") -> Beir:
+def read_beir(folder: str | PathLike[str], split: str = "test") -> Beir:
     """The collection in a folder; judgements from qrels/{split}.tsv, or qrels.tsv, or the one qrels file there is.
 
     Raises   CollectionError: a file is missing or a line is wrong
@@ -59,7 +60,7 @@ def read_beir(folder, split: str = "test") -> Beir:
     return Beir(corpus, texts, read_qrels((named or others)[0]))
 
 
-def read_qrels(path) -> dict[str, dict[str, int]]:
+def read_qrels(path: str | PathLike[str]) -> dict[str, dict[str, int]]:
     """Judgements of a TREC file (4 columns) or a BEIR one (3 columns after a header).
 
     Raises   CollectionError: a line has other columns, or a relevance that is no whole number; a pair judged twice
@@ -77,7 +78,7 @@ def read_qrels(path) -> dict[str, dict[str, int]]:
     return judgements
 
 
-def read_run(path) -> dict[str, dict[str, float]]:
+def read_run(path: str | PathLike[str]) -> dict[str, dict[str, float]]:
     """Scores of a TREC run file. Ranks are not read: scores decide, as in trec_eval.
 
     Raises   CollectionError: a line has not 6 columns, a score is no finite number, or a document stands there twice
@@ -93,7 +94,7 @@ def read_run(path) -> dict[str, dict[str, float]]:
     return run
 
 
-def write_run(path, run: Run, tag: str = "minibert") -> None:
+def write_run(path: str | PathLike[str], run: Run, tag: str = "minibert") -> None:
     """Write a TREC run file, whole or not at all.
 
     Raises   ValueError: an id or the tag is empty or has white space in it

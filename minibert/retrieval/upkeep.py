@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Recorded:
             raise StoreError("the store was never finished: it has no encoder yet")
         self.fingerprint, self.dim, self.metric = facts["encoder"], int(facts["dim"]), facts["metric"]
 
-    def encode_query(self, texts):
+    def encode_query(self, texts: list[str]) -> NoReturn:
         """Raises   StoreError: always."""
         raise StoreError("the store was opened without its encoder")
 
@@ -147,7 +147,10 @@ def _faults(store: Store) -> Iterator[tuple[dict[str, Any], str]]:
 def _files(store: Store) -> dict[Path, Callable[[Path], Following]]:
     """The index files that there are, and what reads each."""
     vectors = partial(FollowingVectors.read, codec=store._codec, metric=store.encoder.metric)
-    readers = {store.path / INDEX: vectors, store.path / WORDS: FollowingWords.read}
+    readers: dict[Path, Callable[[Path], Following]] = {
+        store.path / INDEX: vectors,
+        store.path / WORDS: FollowingWords.read,
+    }
     return {path: read for path, read in readers.items() if path.exists()}
 
 

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -190,7 +191,7 @@ class Vocabulary:
     Shapes   store (C,) int32: the words' code points on top of each other; starts (V + 1,) int64
     """
 
-    def __init__(self, store=None, starts=None):
+    def __init__(self, store: Any = None, starts: Any = None):
         self.store = np.empty(0, np.int32) if store is None else store
         self._starts = np.zeros(1, np.int64) if starts is None else starts
         self._count = len(self._starts) - 1
@@ -201,6 +202,7 @@ class Vocabulary:
 
     @property
     def starts(self) -> np.ndarray:
+        """Where each word starts in `store`, and where the last one ends: (V + 1,) int64."""
         return self._starts[: self._count + 1]
 
     def __iter__(self) -> Iterator[str]:

@@ -163,7 +163,7 @@ def found_as_json(found: Found) -> dict[str, Any]:
         {**asdict(hit), "marked": marked, "best": best}
         for hit, marked, best in zip(found.hits, found.marked, found.best, strict=True)
     ]
-    told = {"question": found.query.q, "tokens": found.tokens, "hits": hits, "times": found.hits.times}
+    told: dict[str, Any] = {"question": found.query.q, "tokens": found.tokens, "hits": hits, "times": found.hits.times}
     if found.hits.matching is not None:
         told["matching"] = found.hits.matching
     if found.similarity is not None:

@@ -47,7 +47,7 @@ def read_query(values: Mapping[str, Any]) -> Query:
     if unknown := sorted(map(str, values.keys() - NAMES)):
         raise ValueError(f"expected fields among {', '.join(sorted(NAMES))}, got {unknown[0]!r:.60}")
     given = {name: value for name, value in values.items() if value not in ("", None)}
-    read = {"q": _question(given.pop("q", ""))}
+    read: dict[str, Any] = {"q": _question(given.pop("q", ""))}
     for name, value in given.items():
         read[name] = _READ.get(name, _flag)(name, value)
     try:

@@ -99,7 +99,7 @@ def _page(service: Service, title: str, main: str) -> str:
 
 
 def _form(service: Service, fields: Mapping[str, str]) -> str:
-    shown = {"k": "10", "diversity": "0", "where": "", "q": ""} | fields
+    shown = {"k": "10", "diversity": "0", "where": "", "q": ""} | dict(fields)
     on = {"hybrid"} if not fields else {name for name in BOXES if fields.get(name, "") not in ("", "0", "false")}
     boxes = "\n".join(
         f'<label><input type="checkbox" name="{name}" value="1"{" checked" if name in on else ""}> {label}</label>'
