@@ -14,7 +14,8 @@ BENCHMARKS := MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PY) -m be
 PYTEST := $(PY) -m pytest -q -n auto --dist loadfile
 
 # What `make test-oldest` runs.
-OLDEST := $(wildcard tests/test_tokenizers_*.py tests/test_ann_*.py) tests/test_minibert_ops.py
+OLDEST := $(patsubst %,tests/test_%.py,tokenizers_template tokenizers_tokenizer tokenizers_components tokenizers_bpe_files \
+	ann_exact ann_files ann_hnsw minibert_ops minibert_retrieval_store)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-browser test-oldest peers test-peers bench bench-quick lint types
