@@ -93,7 +93,7 @@ def our_peak_mb(folder, texts, threads):
         file.write("\0".join(texts))
         file.flush()
         command = [sys.executable, "-c", MEMORY, folder, file.name, str(threads)]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def measure(name, folder, peers, args, tokens):

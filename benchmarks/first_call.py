@@ -52,7 +52,7 @@ def seconds(room, cache):
     setup, call = ROOMS[room]
     run = [sys.executable, "-c", SCRIPT.format(setup=setup, call=call)]
     environment = os.environ | {"NUMBA_CACHE_DIR": cache}
-    done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    done = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=ROOT)
     return json.loads(done.stdout)
 
 

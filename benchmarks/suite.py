@@ -30,7 +30,7 @@ class Run(NamedTuple):
 RUNS = [
     Run("tokenizers", "--only en,de,ja,zh,mixed --megabytes 1 --rounds 5", "--only en --megabytes 0.5 --rounds 3"),
     Run("sentencepiece", "--rounds 5", "--megabytes 0.5 --rounds 3"),
-    Run("tokenizer_training", "--megabytes 5 --rounds 3", "--megabytes 1 --rounds 1"),
+    Run("tokenizer_training", "--megabytes 10 --rounds 3", "--megabytes 2 --rounds 1"),
     Run("encoder", "--tokens 4000", "--tokens 1500 --models MiniLM-L6 --kinds mixed --rounds 3"),
     Run("encoder", "--tokens 4000 --threads 2", None),
     Run("training", "--rounds 5", "--rounds 3"),

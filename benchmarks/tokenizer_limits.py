@@ -31,7 +31,7 @@ def load_seconds(path, rounds=5):
     Imports are not counted; compiled code is on the disk.
     """
     run = [sys.executable, "-c", LOAD, path]
-    outputs = [subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(rounds + 1)]
+    outputs = [subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(rounds + 1)]
     return [list(map(float, column)) for column in zip(*map(str.split, outputs[1:]), strict=True)]
 
 

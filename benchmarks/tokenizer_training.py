@@ -4,7 +4,7 @@ Every run, ours and theirs, is a process of its own with one thread, which reads
 whole process's peak, time that of training alone, after a first training of a few words (compiled code is on disk).
 
 python -m benchmarks tokenizer_training [FILE …]: UTF-8 text; by default the standard library's docstrings and sources.
-Every tenth line is held out to judge SentencePiece's models on: tokens a word, log probability a word of the best cut.
+Every tenth line is held out to judge SentencePiece's models on: tokens and nats a word of the best cut.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def file_lines(paths):
 def train_ours(name, path, out):
     kind, options, _, size = CASES[name]
     argv = [sys.executable, "-c", OURS, kind, path, str(size), out, json.dumps(options)]
-    return json.loads(subprocess.run(argv, check=True, capture_output=True, encoding="utf-8").stdout)
+    return json.loads(subprocess.run(argv, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout)
 
 
 def train_theirs(name, path, out):
@@ -72,10 +72,10 @@ def train_theirs(name, path, out):
 
 
 def judged(peer, path, held_out):
-    """(tokens a word, log probability a word of the best cut) of a .model file, read by the library."""
+    """(tokens a word, -log probability a word of the best cut) of a .model file, read by the library."""
     ids, scores = peer.call("encode", path=path, texts=held_out)["ids"].tolist(), peer.call("scores", path=path)
     words = sum(len(line.split()) for line in held_out)
-    return len(ids) / words, sum(scores[i] for i in ids) / words
+    return len(ids) / words, -sum(scores[i] for i in ids) / words
 
 
 def main(argv):
@@ -99,8 +99,8 @@ def main(argv):
             f"tokenizer_training: {megabytes:.0f} MB",
             f"{len(kept):,} lines, {megabytes:.1f} MB; BPE and WordPiece of 32,000 tokens, the others of 8,000; every "
             "run a process of its own, memory its whole peak. Judged by 5,000 lines held out, less is better.",
-            "BPE's vocabularies are the same; what SentencePiece's models make of the lines held out is at most "
-            f"{100 * SLACK:.0f} % less probable, as a logarithm, than by the library's; WordPiece's are not compared.",
+            "BPE's vocabularies are the same; SentencePiece's models need at most "
+            f"{100 * SLACK:.0f} % more tokens and nats than the library's; WordPiece's are not compared.",
             rows,
         )
     ]
@@ -115,11 +115,12 @@ def train_rows(name, path, folder, judge, held_out, rounds):
     for column, (unit, task) in enumerate((("s", f"train {name}"), ("MB", f"train {name}"))):
         yield Row(task, unit, *([run[side][column] for run in runs] for side in (0, 1)), against=against)
     if kind == "SentencePiece":
-        judged_by = [judged(judge, out, held_out) for out in outs]
+        ours, theirs = (judged(judge, out, held_out) for out in outs)
         judge.call("forget")
-        require_at_least(f"{name}: log probability a word", judged_by[0][1], judged_by[1][1], SLACK * -judged_by[1][1])
-        for unit, ours, theirs in zip(("tokens a word", "nats a word"), *judged_by, strict=True):
-            yield Row(f"{name}, judged", unit, [abs(ours)], [abs(theirs)], against=against)
+        measures = ["tokens a word", "nats a word"][: 2 if name == "Unigram" else 1]  # BPE's scores are ranks
+        for unit, value, wanted in zip(measures, ours, theirs, strict=False):
+            require_at_least(f"{name}, {unit} less", -value, -wanted, SLACK * wanted)
+            yield Row(f"{name}, judged", unit, [value], [wanted], against=against)
     else:
         same(name, outs[0], runs[0][1][2])
 

@@ -110,7 +110,7 @@ def sbert_nli(sides, options, seed=0):
         )  # fmt: skip
         batch = {"task": "nli", "batches": [([padded_side(side) for side in sides], labels)]}
         for _ in range(2):
-            require_close("SBERT NLI: loss", step(), peer.call("train", **batch), rtol=1e-4)
+            require_close("SBERT NLI: loss", [step()], peer.call("train", **batch), rtol=1e-4)
         result = compare(lambda: step() is None, peer.timed("train", **batch), options.rounds)
     return row("SBERT NLI: forward, backward, AdamW", result, options)
 
