@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LESS_IS_BETTER = {"s", "ms", "MB", "bytes a row", "tokens a word", "nats a word"}
+LESS_IS_BETTER = {"s", "ms", "MB", "bytes a row", "µs each", "tokens a word", "nats a word"}
 FLAGS = "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8"
 ROOT = Path(__file__).resolve().parents[1]
 

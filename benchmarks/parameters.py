@@ -67,7 +67,7 @@ class Measured:
         for ef in EFS:
             search = functools.partial(self.index.search, queries, K, ef)
             self.recalls.append(tie_aware_recall(search()[1], truth))
-            self.speeds.append(len(queries) / float(np.median([cpu(search) for _ in range(3)])))
+            self.speeds.append(len(queries) / float(np.median([cpu(search) for _ in range(5)])))
 
     @property
     def bytes(self):
@@ -147,7 +147,7 @@ class Corpus:
     def dense(self):
         index = ann.Exact(self.answers.shape[1], "cosine")
         index.add(self.answers)
-        ids, distances = index.search(self.questions, max(DEPTHS))
+        ids, distances = index.search(self.questions, min(max(DEPTHS), len(index)))
         return list(zip(ids, 1 - distances.astype(np.float64), strict=True))
 
     @functools.cached_property
@@ -297,6 +297,8 @@ def main(argv):
     args = parser.parse_args(argv)
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    if args.figures:
+        args.figures.mkdir(parents=True, exist_ok=True)
     print(machine())
     for part in args.parts or PARTS:
         start = time.process_time()

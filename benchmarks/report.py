@@ -158,7 +158,7 @@ def spread(ratios):
 
 
 def times(ratio):
-    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio >= 5 else f"{ratio:.2f}"
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio >= 5 else f"{ratio:.{2 if ratio >= 0.1 else 3}f}"
 
 
 def headline_table(documents):

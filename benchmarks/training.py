@@ -135,6 +135,7 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="python -m benchmarks training", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of both; set OPENBLAS_NUM_THREADS to the same")
+    parser.add_argument("--dual-encoder", action="store_true", help="this alone")
     options = parser.parse_args(argv)
     if (blas := runtime.openblas()) and blas[1] != options.threads:
         parser.error(f"NumPy's BLAS has {blas[1]} threads: run with OPENBLAS_NUM_THREADS={options.threads}")
@@ -164,8 +165,9 @@ def main(argv):
         ):
             result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
             rows.append(row(name, result, options))
-    rows.append(sentence_encoder(questions, answers, padded, options))
-    rows.append(sbert_nli((questions, answers), options))
+    if not options.dual_encoder:
+        rows.append(sentence_encoder(questions, answers, padded, options))
+        rows.append(sbert_nli((questions, answers), options))
     tokens = questions.starts[-1] + answers.starts[-1]
     with_padding = padded["answer_ids"].size + padded["question_ids"].size
     return [
