@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import bert_tokenizer
+from helpers import assert_batch_equals_plain, bert_tokenizer, byte_tokenizer
 from strategies import unicode_texts
 from tokenizers import AddedToken, BertNormalizer, Tokenizer, WordLevel
 from tokenizers import decoders as dec
@@ -232,3 +232,17 @@ def test_words_as_input_are_encoded_one_by_one(rows):
         assert row.ids == [i for single in singles for i in single.ids]
         assert row.offsets == [span for single in singles for span in single.offsets]
         assert row.word_ids == [w for w, single in enumerate(singles) for _ in single.ids]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_models_take_normalized_text_whatever_normalizes_it(lowercase):
+    """A word-level and a byte-level model behind BERT's normalizer see what it leaves, and offsets lead back."""
+    normalizer, texts = BertNormalizer(lowercase=lowercase), ["Héllo  a", "a\x00\u4e2d", ""]
+    words = WordLevel.train(["hello a"], lowercase=lowercase)
+    byte_level = byte_tokenizer([(b"a", b"b")])
+    pieces = Tokenizer(
+        byte_level.model, normalizer, byte_level.pretokenizer, byte_level.template, byte_level.decoder, {}
+    )
+    for tok in (words, pieces):
+        assert_batch_equals_plain(tok, texts)
+    assert words.encode("Héllo a").tokens == ["hello" if lowercase else "[UNK]", "a"]

@@ -1,6 +1,7 @@
 """Clean-up with offsets, and words."""
 
 import unicodedata
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,9 +10,22 @@ from hypothesis import strategies as st
 
 from oracles import wordpiece as oracle
 from strategies import unicode_texts
-from tokenizers import BertNormalizer, BertPreTokenizer
-from tokenizers.normalize import INSIDE, LOOK_UP, REORDER, SPACE, code_points, combining_classes, fold_table, mapping
+from tokenizers import BertNormalizer, BertPreTokenizer, unicode_tables
+from tokenizers.make_unicode_tables import tables
+from tokenizers.normalize import (
+    INSIDE,
+    LOOK_UP,
+    REORDER,
+    SPACE,
+    code_points,
+    combining_classes,
+    fold_table,
+    mapping,
+    ranges,
+)
 
+MAPPINGS = ("LOWER", "NFD", "NFKD")
+SETS = [n for n in vars(unicode_tables) if n.isupper() and n not in (*MAPPINGS, "COMBINING_CLASSES")]
 NORMALIZERS = [
     BertNormalizer(),
     BertNormalizer(lowercase=False),
@@ -113,25 +127,64 @@ def test_fold_table_equals_normalize(normalizer):
     assert fold.kind[ord("a")] == INSIDE and fold.kind.dtype == np.uint8
 
 
-def test_unicode_tables_differ_from_unicode_data_only_in_younger_code_points():
-    """The tables are the library's, which mixes versions: what Unicode 3.2 had already and never changed is the same.
-
-    Of Python 3.11's Unicode 14, 385 nonspacing and 106 punctuation marks are not those of the library's BERT rules.
-    """
-    old, now = unicodedata.ucd_3_2_0, unicodedata
-    rules = {
-        "NONSPACING_MARKS": lambda c: now.category(c) == "Mn" and c not in mapping("NFD"),
-        "COMBINING_MARKS": lambda c: now.category(c)[0] == "M",
-        "PUNCTUATION_CATEGORY": lambda c: now.category(c)[0] == "P",
-        "SYMBOL_CATEGORY": lambda c: now.category(c)[0] == "S",
-        "NUMBERS": lambda c: now.category(c)[0] == "N",
-        "DECIMALS": lambda c: now.category(c) == "Nd",
-        "MARKS": lambda c: now.category(c)[0] == "M",
-        "LOWER_CASE": lambda c: now.category(c) == "Ll",
-    }
-    settled = [c for c in map(chr, range(0x30000)) if old.category(c) not in ("Cn", "Cs", "Co")]
-    settled = [c for c in settled if old.category(c) == now.category(c)]
-    for name, rule in rules.items():
-        table = code_points(name)
-        different = {c for c in settled if (c in table) != rule(c)}
+def test_unicode_tables_are_those_of_unicode_data():
+    """Made anew from Python's unicodedata; where it has another version, compared on what 3.2 had and never changed."""
+    made, same = tables(), unicodedata.unidata_version in unicode_tables.__doc__
+    for name, text in made.items():
+        assert not same or getattr(unicode_tables, name) == text, name
+    for name in SETS:
+        now = {chr(c) for a, b in ranges(made[name]) for c in range(a, b + 1)}
+        different = settled().intersection(now ^ code_points(name, "unicode"))
         assert not different, (name, sorted(map(ascii, different)))
+
+
+DIFFERENCES = {  # from Unicode 14: general categories of about 8 in BERT's rules, of 16 in regular expressions
+    "DROPPED": 13,
+    "PUNCTUATION": 106,
+    "CJK": 256,
+    "NONSPACING_MARKS": 385,
+    "COMBINING_MARKS": 315,
+    "WORD": 9465,
+    "NUMERIC": 133,
+    "PUNCTUATION_CATEGORY": 36,
+    "SYMBOL_CATEGORY": 773,
+    "DECIMALS": 100,
+    "UPPER": 27,
+    "LOWER_CASE": 31,
+    "CASELESS": 9214,
+    "MARKS": 93,
+    "NUMBERS": 120,
+    "LOWER": 55,
+    "NFD": 1,
+    "NFKD": 72,
+}
+
+
+def test_library_differs_from_unicode_data_as_stated():
+    """In so many code points, which came or changed later than Unicode 3.2; and it knows fewer marks' classes."""
+    for name in SETS:
+        different = code_points(name) ^ code_points(name, "unicode")
+        assert len(different) == DIFFERENCES.get(name, 0), name
+        assert not different & settled() or name == "CJK"  # that is a slip in its list of blocks
+    for name in MAPPINGS:
+        theirs, unicode = mapping(name), mapping(name, "unicode")
+        different = {c for c in theirs.keys() | unicode if theirs.get(c) != unicode.get(c)}
+        assert len(different) == DIFFERENCES[name] and not different & settled(), name
+    assert combining_classes().items() < combining_classes("unicode").items()
+    assert len(combining_classes("unicode")) - len(combining_classes()) == 98
+
+
+def test_unicode_rules_of_one_version():
+    """U+10F82 (Unicode 14) is a mark of class 230, and U+11938 is two characters, but not to the library."""
+    assert "\U00010f82" in code_points("NONSPACING_MARKS", "unicode") - code_points("NONSPACING_MARKS")
+    assert combining_classes("unicode")["\U00010f82"] == 230 and "\U00010f82" not in combining_classes()
+    assert mapping("NFD", "unicode")["\U00011938"] == "\U00011935\U00011930"
+    assert "\U00011938" not in mapping("NFD")
+
+
+@cache
+def settled():
+    """Characters that Unicode 3.2 had and whose category never changed."""
+    old, now = unicodedata.ucd_3_2_0, unicodedata
+    settled = (c for c in map(chr, range(0x30000)) if old.category(c) not in ("Cn", "Cs", "Co"))
+    return {c for c in settled if old.category(c) == now.category(c)}

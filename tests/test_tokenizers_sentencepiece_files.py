@@ -16,7 +16,17 @@ from tokenizers.charsmap import Charsmap, SentencePieceNormalizer
 from tokenizers.charsmap_rules import compile_rules, fold_case, rewrite, without_redundant
 from tokenizers.pieces import CONTROL, USER_DEFINED
 from tokenizers.sentencepiece import SentencePieceBPE
-from tokenizers.sentencepiece_files import from_model, read_varint, to_model, varint
+from tokenizers.sentencepiece_files import (
+    PIECE,
+    fields,
+    from_model,
+    read_message,
+    read_varint,
+    to_model,
+    usual_pieces,
+    varint,
+    write_message,
+)
 
 MORE = [("<s>", 0.0, CONTROL), ("ﬁx", 0.0, USER_DEFINED)]
 TEXTS = ["abcd ﬁx  ﬁ<s>\u200b中😀", "", " "]
@@ -79,6 +89,26 @@ def test_damaged_files_never_crash(junk, place, byte):
         ids = tok.encode(TEXTS[0]).ids
         assert all(0 <= i < tok.vocab_size for i in ids)
         assert isinstance(tok.decode(ids), str)
+
+
+PARTS = {"piece": st.text(max_size=9) | st.just("é" * 62), "score": st.floats(width=32), "kind": st.integers(0, 200)}
+
+
+@given(st.lists(st.fixed_dictionaries({}, optional=PARTS), max_size=5))
+def test_usual_pieces_are_read_as_any_message(rows):
+    """Up to the first that is laid out in another way: it has no string or score, or a size takes more than a byte."""
+    messages = [write_message(row, PIECE) for row in rows]
+    data = b"".join(b"\x0a" + varint(len(message)) + message for message in messages)
+    usual = [
+        {"piece", "score"} <= row.keys() and len(m) < 128 and row.get("kind", 1) < 128
+        for row, m in zip(rows, messages, strict=True)
+    ]
+    *columns, end = usual_pieces(data)
+    read = [read_message(data, a, b, PIECE) for _, _, a, b in fields(data, 0, end)]
+    assert len(read) == [*usual, False].index(False)
+    assert repr([[row["piece"], row["score"], row.get("kind", 1)] for row in read]) == repr(
+        list(map(list, zip(*columns, strict=True)))
+    )
 
 
 HOSTILE = {

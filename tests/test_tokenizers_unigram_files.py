@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_tokenizers_sentencepiece import REWRITING, RULES
 
 import tokenizers
+from helpers import assert_batch_equals_plain
 from oracles import bpe as bpe_oracle
 from strategies import unicode_texts
 from tokenizers import TokenizerFileError
@@ -134,6 +135,49 @@ def test_precompiled_replaces_what_is_shorter_than_six_bytes_as_a_whole(text):
         assert c in text[a:b] or c == "\ufffd" or any(c in RULES.get(text[a:k], "") for k in range(a + 1, b + 1))
     odd = Precompiled(CHARSMAP).normalize("①\u0301①\u20dda\u0301")
     assert odd.chars() == [("1", 0, 2), ("1", 2, 3), ("\u20dd", 3, 4), ("á", 4, 6)]
+
+
+PIECES = {"▁": -2.1, "b": -7.3, "bb": -14.6, "bbb": -21.9, "▁b": -9.4, "c": -9.1, "cc": -18.2}  # ties but for rounding
+TIES = [["</s>", 0.0], ["<unk>", 0.0], *map(list, PIECES.items())]
+READ = {
+    "t5": read(T5),
+    "ties": read({**T5, "added_tokens": T5["added_tokens"][:1]}, vocab=TIES),
+    "llama": read(LLAMA),
+    "unknown": read(LLAMA, byte_fallback=False),
+}
+SHORT_TEXTS = st.text("ab  ▁\n\u3000\xa0ﬁ①\u0301é中\ud800", max_size=9) | st.text("bc ", max_size=40)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", READ)
+@given(texts=st.lists(SHORT_TEXTS, max_size=4))
+def test_metaspace_kernels_equal_the_plain_form(kind, texts):
+    """Ids, offsets and words, with white space of all kinds, ▁ in the text, unknown runs and ties of sums."""
+    assert READ[kind]._engine is not None
+    assert_batch_equals_plain(READ[kind], [*texts, *texts])
+
+
+def test_metaspace_kernels_leave_the_rest_to_the_plain_form():
+    """Other white-space rules, an unknown ▁, merges of byte tokens, unknown characters that stay apart."""
+    pieces = [["</s>", 0.0], ["<unk>", 0.0], *([p, -1.0] for p in "abcdef")]
+    others = {
+        "no ▁": read(T5, vocab=pieces),
+        "no words": read({**T5, "pre_tokenizer": None}),
+        "in words": read({**LLAMA, "normalizer": None, "pre_tokenizer": T5["pre_tokenizer"]}),
+        "whole tokens": read(LLAMA, ignore_merges=True),
+        "apart": read(LLAMA, byte_fallback=False, fuse_unk=False),
+        "bytes": read(LLAMA, vocab={**LLAMA["model"]["vocab"], "<0xC3><0xA9>": 300}, merges=[["<0xC3>", "<0xA9>"]]),
+    }
+    assert [name for name, tok in others.items() if tok._engine is not None] == []
+    assert others["bytes"].encode("é").ids[-1] == 300
+
+
+@given(unicode_texts() | st.text("a\u0301ﬁ①\u20ddＡ\r\n\t \u1100\u1161\u0600", max_size=12))
+def test_precompiled_looks_closely_where_something_may_change(text):
+    """The same, with sources, as of every user-perceived character."""
+    normalizer = Precompiled(CHARSMAP)
+    text = "".join(c for c in text if not "\ud800" <= c <= "\udfff")
+    assert normalizer.normalize(text).chars() == normalizer._closely(text).chars()
 
 
 BAD = {

@@ -3,7 +3,7 @@
 import functools
 import warnings
 
-from numba import njit
+from numba import njit, types
 
 
 @functools.cache
@@ -16,10 +16,21 @@ def kernel(function=None, **options):
     if function is None:
         return lambda decorated: kernel(decorated, **options)
     try:
-        return njit(cache=True, nogil=True, **options)(function)
+        return _without_literals(njit(cache=True, nogil=True, **options)(function))
     except RuntimeError as error:  # a read-only or home-less place has no folder for the cache
         _warn_uncached(str(error))
-        return njit(nogil=True, **options)(function)
+        return _without_literals(njit(nogil=True, **options)(function))
+
+
+def _without_literals(compiled):
+    """The same, compiled once for all integers: Numba would do it anew for an argument that is 0 at first, say.
+
+    All the tokenizers' kernels took twice as long to compile. Constants still reach what is inlined.
+    """
+    if hasattr(compiled, "get_call_template"):  # under NUMBA_DISABLE_JIT it is the function itself
+        resolve = compiled.get_call_template
+        compiled.get_call_template = lambda args, kws: resolve(tuple(map(types.unliteral, args)), kws)
+    return compiled
 
 
 def bare(function):

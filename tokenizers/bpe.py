@@ -4,14 +4,12 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 256 bytes are tokens, every text has ids and comes back from them whole.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 
 from .inputs import check_ids, whole_number
+from .merges import merge_table
 from .normalize import Identity
 from .parts import Normalizer, PreTokenizer, Token
 from .pretokenize import PatternPreTokenizer
@@ -73,29 +71,20 @@ class BPE:
     Differs  tiktoken puts U+FFFD in place of a lone surrogate, Hugging Face's library raises
     """
 
-    def __init__(
-        self,
-        vocab: dict[str, int],
-        merges: Iterable[tuple[str, str]],
-        ranks: Sequence[int] | None = None,
-        *,
-        ignore_merges: bool = False,
-        special_tokens: Iterable[str] = (),
-    ):
-        self.vocab, self.merges, self.ignore_merges = vocab, [tuple(pair) for pair in merges], ignore_merges
+    def __init__(self, vocab, merges, ranks=None, *, ignore_merges=False, special_tokens=()):
+        self.vocab, self.merges, self.ignore_merges = vocab, list(map(tuple, merges)), ignore_merges
         self.by_rank = ranks is not None  # tiktoken's kind: merges of equal rank
         self.special_tokens = frozenset(special_tokens)
         if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes, the first is {missing[0]:#04x}")
         check_ids(vocab)
         self.byte_ids = [vocab[ALPHABET[byte]] for byte in range(BYTES)]
-        self.pairs = {}  # (id, id) → (rank, id of the joined token)
-        ranks = range(len(self.merges)) if ranks is None else ranks
-        for rank, (left, right) in zip(ranks, self.merges, strict=True):
-            joined = vocab.get(left + right)
-            if joined is None or left not in vocab or right not in vocab or left + right in self.special_tokens:
-                raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are ordinary tokens")
-            self.pairs[vocab[left], vocab[right]] = rank, joined
+        self.table = merge_table(vocab, self.merges, ranks, self.special_tokens)
+
+    @cached_property
+    def pairs(self):
+        """{(id, id): (rank, id of the joined token)}"""
+        return self.table.pairs()
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Mapping[str, int] | None = None) -> BPE:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bpe import ALPHABET, BPE, byte_level, unspell
 from .json_parts import checked_vocab, read_text, typed
-from .parts import PreTokenizer
+from .merges import read_merges
 from .patterns import Pattern
 from .pretokenize import PATTERNS, PatternPreTokenizer
 from .pretokenizers import ByteLevel, Metaspace, Sequence, Split, Whole
@@ -51,7 +51,7 @@ def read_model(found: dict[str, Any], added: list[AddedToken]) -> BPE:
         if token.content not in vocab:
             vocab[token.content] = token.id
             apart.add(token.content)
-    merges = [_read_merge(pair) for pair in typed(found["merges"], list, "merges")]
+    merges = read_merges(found["merges"])
     ignore_merges = typed(found.get("ignore_merges", False), bool, "ignore_merges")
     return BPE(vocab, merges, ignore_merges=ignore_merges, special_tokens=apart)
 
@@ -92,14 +92,6 @@ def in_bytes(pretokenizer: PreTokenizer) -> PreTokenizer:
     return steps[0] if len(steps) == 1 else Sequence(steps)
 
 
-def _read_merge(pair):
-    """["a", "b"], or "a b" in older files."""
-    pair = pair.split(" ") if isinstance(pair, str) else pair
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-        raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
-    return tuple(pair)
-
-
 # vocab.json and merges.txt
 
 
@@ -117,15 +109,13 @@ def from_vocab_and_merges(vocab: Any, merges_path: Path) -> Tokenizer:
     text = read_text(merges_path)
     if not text.endswith("\n"):
         raise ValueError(f"{merges_path.name}: the last line has no end: empty or cut off")
-    merges = []
-    for number, line in enumerate(text[:-1].split("\n"), 1):
-        pair = tuple(line.rstrip("\r").split(" "))
-        if number == 1 and line.startswith("#version"):
-            continue
-        if len(pair) != 2 or not all(pair):
-            raise ValueError(f"{merges_path.name}: line {number}: expected two tokens, got {line!r:.40}")
-        merges.append(pair)
-    made = {*ALPHABET.values(), *(left + right for left, right in merges)}
+    lines = text[:-1].replace("\r\n", "\n").removesuffix("\r").split("\n")
+    head = int(lines[0].startswith("#version"))
+    merges = [tuple(line.split(" ")) for line in lines[head:]]
+    if set(map(len, merges)) - {2} or not all(map(all, merges)):
+        number = next(n for n, pair in enumerate(merges, head) if len(pair) != 2 or not all(pair))
+        raise ValueError(f"{merges_path.name}: line {number + 1}: expected two tokens, got {lines[number]!r:.40}")
+    made = {*ALPHABET.values(), *map("".join, merges)}
     specials = [token for token in checked_vocab(vocab) if token not in made]
     return byte_level(BPE(vocab, merges, special_tokens=specials), "gpt2", specials)
 

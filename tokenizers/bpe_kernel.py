@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ._jit import bare, inlined
-from .bpe import unspell
-from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, encoded, recall, remember
+from .bpe import BYTE_OF
+from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, code_array, encoded, recall, remember
 from .pairs import CODE_BITS, CODE_MASK, find_pair, mix_pair
 from .pretokenize import kind_table
 from .pretokenize_kernel import PATTERN_NUMBERS, piece_end
 from .trie import step, token_of, trie_of
-from .utf8 import byte_array
+from .utf8 import SPARE
 
 if TYPE_CHECKING:
     from .bpe import BPE
@@ -316,40 +316,44 @@ def orderly(made: np.ndarray) -> np.ndarray:
         result = both
 
 
+def ordered(table):
+    """A MergeTable whose ranks are 0, 1, …"""
+    ranks = np.unique(table.rank, return_inverse=True)[1]
+    if ranks.max(initial=0) >= CODE_MASK:
+        raise ValueError(f"{len(ranks)} merges: expected at most {CODE_MASK}")
+    return table._replace(rank=ranks)
+
+
+def spelled(model):
+    """Bytes (N + SPARE,) of all tokens that text may be, by id, and where each starts."""
+    tokens = [""] * (max(model.vocab.values()) + 1)
+    for token, i in model.vocab.items():
+        tokens[i] = "" if token in model.special_tokens else token
+    (codes, starts), byte_of = code_array(tokens), np.full(max(map(ord, BYTE_OF)) + 2, -1)
+    byte_of[list(map(ord, BYTE_OF))] = list(BYTE_OF.values())
+    data, lengths = byte_of[np.minimum(codes, len(byte_of) - 1)], np.diff(starts)
+    token_of_byte = np.repeat(np.arange(len(tokens)), lengths)
+    others = token_of_byte[data < 0]  # tokens that are not spelled in bytes
+    data = data[~np.isin(token_of_byte, others)] if len(others) else data
+    lengths[others] = 0
+    return np.append(data, np.zeros(SPARE)).astype(np.uint8), np.append(0, np.cumsum(lengths))
+
+
 class BPEEngine(Engine):
     """Tables of one byte-level BPE tokenizer."""
 
     def __init__(self, pretokenizer: PatternPreTokenizer, model: BPE):
         super().__init__()
         self.pattern, self.kinds = PATTERN_NUMBERS[pretokenizer.pattern], kind_table()
-        data, starts = self._spelled(model)
+        data, starts = spelled(model)
         self.longest = int(np.diff(starts).max())
         if self.longest > LONGEST_TOKEN:
             raise ValueError(f"a token has {self.longest} bytes: expected at most {LONGEST_TOKEN}")
-        symbols, merges = np.array(model.byte_ids, np.int32)[data], make_merges(*self._columns(model.pairs))
+        symbols, merges = np.array(model.byte_ids, np.int32)[data], make_merges(*ordered(model.table))
         self.merges, made = derived(merges, symbols, starts, make_scratch(self.longest, 0))
         kept = model.ignore_merges | (made[:, RANK] < NEVER)
         trie = trie_of(data, starts, np.where(kept, np.arange(len(made)), -1))
-        self.tokens = Tokens(made, trie, symbols, starts, orderly(made))
-
-    @staticmethod
-    def _columns(pairs):
-        """left, right, rank, joined of {(left, right): (rank, joined)}, ranks as 0, 1, …"""
-        left, right = np.array([*pairs], np.int32).reshape(-1, 2).T
-        ranks, joined = np.array([*pairs.values()], np.int64).reshape(-1, 2).T
-        ranks = np.unique(ranks, return_inverse=True)[1]
-        if ranks.max(initial=0) >= CODE_MASK:
-            raise ValueError(f"{len(pairs)} merges: expected at most {CODE_MASK}")
-        return left, right, ranks, joined
-
-    @staticmethod
-    def _spelled(model):
-        """Bytes of all tokens that text may be, by id, and where each starts."""
-        spelled = [b""] * (max(model.vocab.values()) + 1)
-        for token, i in model.vocab.items():
-            if token not in model.special_tokens:
-                spelled[i] = unspell(token) or b""
-        return byte_array(spelled)
+        self.tokens, self.sizes = Tokens(made, trie, symbols, starts, orderly(made)), made[:, SIZE].copy()
 
     def _segment_block(self, data, starts, workspace):
         out, row_ends = workspace.output(len(data) + SPILL), np.zeros(len(starts) - 1, np.int64)
@@ -358,10 +362,9 @@ class BPEEngine(Engine):
             workspace.scratch = make_scratch(self.longest, longest)
         tables = self.pattern, self.kinds, self.merges, self.tokens, workspace.cache
         total = segment_block(data, starts, *tables, workspace.scratch, out, row_ends)
-        return out[:total].copy(), np.diff(row_ends, prepend=0), np.zeros(len(starts) - 1, bool)
+        return out[:total].copy(), row_ends, np.zeros(len(starts) - 1, bool)
 
     def _locate_block(self, texts, ids, starts):
         offsets, word_ids = np.empty((len(ids), 2), np.int32), np.empty(len(ids), np.int32)
-        tables = self.pattern, self.kinds, self.tokens.made[:, SIZE].copy()
-        place_block(*encoded(texts), *tables, ids, starts, offsets, word_ids)
+        place_block(*encoded(texts), self.pattern, self.kinds, self.sizes, ids, starts, offsets, word_ids)
         return offsets, word_ids

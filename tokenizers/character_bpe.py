@@ -6,12 +6,11 @@ Unlike SentencePieceBPE the pairs are listed, and unknown characters are spelled
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
 
 from .inputs import check_ids
 from .json_parts import typed
-from .parts import Normalizer, PreTokenizer, Token
+from .merges import merge_table, read_merges
 from .pieces import BYTE_PIECES
 
 if TYPE_CHECKING:
@@ -29,31 +28,23 @@ class CharacterBPE:
              characters would be lost
     """
 
-    def __init__(
-        self,
-        vocab: dict[str, int],
-        merges: Iterable[tuple[str, str]],
-        *,
-        unk_token: str | None = None,
-        fuse_unk: bool = False,
-        byte_fallback: bool = False,
-        ignore_merges: bool = False,
-    ):
-        self.vocab, self.merges = vocab, [tuple(pair) for pair in merges]
+    def __init__(self, vocab, merges, *, unk_token=None, fuse_unk=False, byte_fallback=False, ignore_merges=False):
+        self.vocab, self.merges = vocab, list(map(tuple, merges))
         self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
         self.ignore_merges = ignore_merges
-        self._byte_ids = [vocab.get(piece) for piece in BYTE_PIECES]
-        self._unk_id = None if unk_token is None else vocab.get(unk_token)
+        self.byte_ids = [vocab.get(piece) for piece in BYTE_PIECES] if byte_fallback else None
+        self.unk_id = vocab.get(unk_token, -1)
         check_ids(vocab)
         if unk_token is not None and unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
-        if unk_token is None and (not byte_fallback or None in self._byte_ids):
+        if unk_token is None and (not byte_fallback or None in self.byte_ids):
             raise ValueError("neither an unknown token nor all byte tokens: unknown characters would be lost")
-        self.pairs = {}  # (id, id) → (rank, id of the joined token)
-        for rank, (left, right) in enumerate(self.merges):
-            if any(token not in vocab for token in (left, right, left + right)):
-                raise ValueError(f"merge {left!r} {right!r}: not all of it and {left + right!r} are tokens")
-            self.pairs[vocab[left], vocab[right]] = rank, vocab[left + right]
+        self.table = merge_table(vocab, self.merges)
+
+    @cached_property
+    def pairs(self):
+        """{(id, id): (rank, id of the joined token)}"""
+        return self.table.pairs()
 
     def match(self, text: str) -> list[Token]:
         """[(id, start, end)] of a piece of text."""
@@ -90,7 +81,7 @@ class CharacterBPE:
         symbols, unknown = [], False
         for at, c in enumerate(text):
             i = self.vocab.get(c)
-            ids = [i] if i is not None else [self._byte_ids[b] for b in c.encode()] if self.byte_fallback else [None]
+            ids = [i] if i is not None else [self.byte_ids[b] for b in c.encode()] if self.byte_fallback else [None]
             if None not in ids:
                 symbols += [(i, at, at + 1) for i in ids]
                 unknown = False
@@ -101,9 +92,11 @@ class CharacterBPE:
                 unknown = True
         return symbols
 
-    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> None:
-        """None: there is no fast form yet."""
-        return None
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline; None where a text is not one piece, or unknown characters are no bytes."""
+        from .metaspace_engine import whole_text_engine
+
+        return whole_text_engine(self, normalizer, pretokenizer)
 
 
 def read_character_bpe(found: dict[str, Any], added: list[AddedToken]) -> CharacterBPE:
@@ -115,10 +108,7 @@ def read_character_bpe(found: dict[str, Any], added: list[AddedToken]) -> Charac
         name: typed(found.get(name, False), bool, f"model: {name}")
         for name in ("fuse_unk", "byte_fallback", "ignore_merges")
     }
-    merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in typed(found["merges"], list, "merges")]
-    for pair in merges:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-            raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
+    merges = read_merges(found["merges"])
     unk_token = typed(found.get("unk_token"), (str, type(None)), "model: unk_token")
     return CharacterBPE(dict(found["vocab"]), map(tuple, merges), unk_token=unk_token, **flags)
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .normalize import REPLACEMENT, Normalized
-from .parts import Character
+from .normalize import Normalized, replace_surrogates
 from .pieces import SPACE, longest_first
 
 LEAF = 1 << 31
@@ -130,7 +129,7 @@ class SentencePieceNormalizer:
 
     def normalize(self, text: str) -> Normalized:
         """Normalized form of a text; the source of the blank put before it is empty."""
-        text = "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
+        text = replace_surrogates(text)
         parts, first = list(self.rewrite(text)), 0
         if self.remove_extra_whitespaces:
             while first < len(parts) and parts[first][0] == " ":

@@ -112,12 +112,15 @@ def remember(records, words, first, data, start, n, out, begin, at):
 class Engine:
     """Texts in blocks, and workspaces: each thread takes one or makes one, so none is shared.
 
-    A model's engine adds `_segment_block(data, starts, workspace)` → ids (T,) int32, tokens of each text (B,), and the
-    mask (B,) of texts it leaves to the plain form; and `_locate_block(texts, ids, starts)` → offsets (T, 2) int32 in
-    characters and word_ids (T,) int32 of the tokens that the first one found.
+    A model's engine adds `_segment_block(data, starts, workspace)` → ids (T,) int32, where those of each text end (B,),
+    and the mask (B,) of texts it leaves to the plain form; and `_locate_block(texts, ids, starts)` → offsets (T, 2)
+    int32 in characters and word_ids (T,) int32 of the tokens that the first one found.
     """
 
-    normalizes = False  # whether it applies BERT's normalizer itself
+    normalizes = False  # whether texts come as they are, and not as the normalizer leaves them
+
+    def __init__(self):
+        self.workspaces = deque()
 
     def __init__(self) -> None:
         self.workspaces: deque[Workspace] = deque()
@@ -130,9 +133,10 @@ class Engine:
 
     def segment(self, texts: list[str], threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, starts, plain) of texts; rows set in `plain` are empty and left to the caller."""
-        parts = _each_block(self._segment_texts, _blocks(texts, threads), threads)
-        ids, counts, plain = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        return ids, np.concatenate([[0], np.cumsum(counts)]), plain
+        ids, ends, plain = zip(*_each_block(self._segment_texts, _blocks(texts, threads), threads), strict=True)
+        before = np.cumsum([0, *map(len, ids[:-1])])  # tokens of the blocks before
+        starts = np.concatenate([[0], *map(np.add, ends, before)])
+        return _together(ids), starts, _together(plain)
 
     def locate(
         self, texts: list[str], ids: np.ndarray, starts: np.ndarray, threads: int = 1
@@ -144,8 +148,7 @@ class Engine:
             blocks.append((block, ids[part[0] : part[-1]], part - part[0]))
             bounds += len(block)
         parts = _each_block(lambda block: self._locate_block(*block), blocks, threads)
-        offsets, word_ids = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-        return offsets, word_ids
+        return tuple(map(_together, zip(*parts, strict=True)))
 
     def _segment_texts(self, texts):
         try:
@@ -175,10 +178,17 @@ def code_array(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def _blocks(texts, threads):
     """The texts in lists of some BLOCK characters."""
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    block_of = (np.cumsum(lengths) - lengths) // (BLOCK if threads == 1 else THREAD_BLOCK)
+    size, lengths = (BLOCK if threads == 1 else THREAD_BLOCK), list(map(len, texts))
+    if sum(lengths) <= size:
+        return [texts]
+    block_of = (np.cumsum(lengths) - lengths) // size
     bounds = [0, *(np.flatnonzero(np.diff(block_of)) + 1), len(texts)]
     return [texts[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def _together(arrays):
+    """One array of some; of one itself."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _each_block(function, blocks, threads):

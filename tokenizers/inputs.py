@@ -1,8 +1,5 @@
 """What users give as texts, checked: errors say which one and where."""
 
-from __future__ import annotations
-
-import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from .engine import MAX_ID
-from .normalize import REPLACEMENT
-
-SURROGATE = re.compile("[\ud800-\udfff]")
+from .normalize import SURROGATE, replace_surrogates
 
 
 def whole_number(value: Any, name: str, least: int = 0) -> int:
@@ -46,7 +41,7 @@ def without_surrogates(texts: list[str], name: str, how: str) -> list[str]:
     for row, text in enumerate(texts) if how == "raise" else ():
         if lone := SURROGATE.search(text):
             raise ValueError(f"{name}[{row}]: lone surrogate {ascii(lone[0])} at character {lone.start()}")
-    return [SURROGATE.sub(REPLACEMENT, text) for text in texts]
+    return list(map(replace_surrogates, texts))
 
 
 def check_words(texts: Any, name: str) -> list[list[str]]:

@@ -11,25 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .count import show_progress
-from .learn_kernel import (
-    ENOUGH,
-    KNOWN,
-    LOWER,
-    NAME_PRIME,
-    NEAR,
-    Corpus,
-    Names,
-    Neighbours,
-    Pairs,
-    best_pair,
-    count_pairs,
-    find_name,
-    join_pairs,
-    join_to_known,
-    lay_out,
-    place_pairs,
-    sketch_pairs,
-)
+from .learn_join import ENOUGH, KNOWN, LOWER, NAME_PRIME, Neighbours, find_name, join_pairs, join_to_known
+from .learn_kernel import NEAR, Corpus, Names, Pairs, best_pair, count_pairs, lay_out, place_pairs, sketch_pairs
 from .pairs import CODE_BITS, CODE_MASK
 
 if TYPE_CHECKING:

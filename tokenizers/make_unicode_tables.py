@@ -1,45 +1,68 @@
-"""Writes unicode_tables.py:  .venv-peers/bin/python -I tokenizers/make_unicode_tables.py > tokenizers/unicode_tables.py
+"""Writes unicode_tables.py:  .venv/bin/python -m tokenizers.make_unicode_tables > tokenizers/unicode_tables.py
 
-BERT's ids depend on which Unicode version each rule follows, and Hugging Face's library, whose ids a BERT checkpoint
-expects, mixes three: general categories of about 8.0, decompositions up to 12, lower case of about 17. So the rules are
-read from that library (0.23.3), one code point at a time, and stored. Canonical combining classes, which
-it shows only as "zero or not", come from Python's unicodedata: an assigned code point never changes its class.
-
-Which letters, numbers and marks the patterns of byte-level models know is read from the library's regular expressions
-(Unicode 16), which agree with tiktoken's on every code point; Python's `re` and `regex` follow other versions.
+Every rule of the tokenizers about characters, in terms of Unicode's properties as Python's unicodedata has them.
+Where Hugging Face's library goes by another version is not here but in unicode_compat.py.
 """
 
 import sys
 import unicodedata
 
-from tokenizers import Regex, __version__
-from tokenizers.normalizers import NFC, NFD, NFKD, BertNormalizer, Replace, StripAccents
-from tokenizers.pre_tokenizers import BertPreTokenizer, Digits, Whitespace
-
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xD7A4)  # decomposed by arithmetic, not by table
+CONTROLS = (0x09, 0x0A, 0x0D)  # that count as white space to BERT
+CJK = "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b73f 2b740-2b81f 2b820-2ceaf 2f800-2fa1f"  # BERT's blocks
+JOINERS = (0x200C, 0x200D)
+CIRCLED = (*range(0x24B6, 0x24EA), *range(0x1F130, 0x1F14A), *range(0x1F150, 0x1F16A), *range(0x1F170, 0x1F18A))
 
 
-def rule(**on):
-    """One step of the library's BertNormalizer alone, as a function of text."""
-    off = {"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False}
-    return BertNormalizer(**{**off, **on}).normalize_str
+def tables():
+    """{name: text} of all tables: code points, or for some what each becomes."""
+    category = {c: unicodedata.category(chr(c)) for c in CODE_POINTS}
+    decomposed, composed, compatible = (changed(form(name)) for name in ("NFD", "NFC", "NFKD"))
+
+    def of(*categories, also=(), but=()):
+        """Ranges of some categories, each given in one letter or two."""
+        found = {c for c, name in category.items() if name in categories or name[0] in categories}
+        return ranges(found.union(also).difference(but))
+
+    classes = {}
+    for c in CODE_POINTS:
+        if c not in decomposed and (k := unicodedata.combining(chr(c))):
+            classes.setdefault(k, []).append(c)
+    ascii_signs = [c for c in range(0x21, 0x7F) if not chr(c).isalnum()]
+    return {
+        "DROPPED": of("Cc", "Cf", "Co", also=[0xFFFD], but=CONTROLS),
+        "WHITE_SPACE": of("Z", also=[*range(0x09, 0x0E), 0x85]),
+        "PUNCTUATION": of("P", also=ascii_signs),
+        "CJK": CJK,
+        "NONSPACING_MARKS": of("Mn", but=decomposed),
+        "COMBINING_CLASSES": "; ".join(f"{k}: {ranges(c)}" for k, c in sorted(classes.items())),
+        "LOWER": mapping(changed(str.lower)),
+        "NFD": mapping({c: out for c, out in decomposed.items() if c not in HANGUL}),
+        "NFKD": mapping({c: out for c, out in compatible.items() if out != decomposed.get(c)}),
+        "NOT_COMPOSED": ranges(composed),
+        "COMBINING_MARKS": of("M"),
+        "WORD": of("L", "M", "Nd", "Nl", "Pc", also=[*JOINERS, *CIRCLED]),
+        "NUMERIC": of("N"),
+        "PUNCTUATION_CATEGORY": of("P"),
+        "SYMBOL_CATEGORY": of("S"),
+        "DECIMALS": of("Nd"),
+        "UPPER": of("Lu", "Lt"),
+        "LOWER_CASE": of("Ll"),
+        "CASELESS": of("Lm", "Lo"),
+        "MARKS": of("M"),
+        "NUMBERS": of("N"),
+    }
+
+
+def form(name):
+    """A function of text: one of the normalization forms."""
+    return lambda text: unicodedata.normalize(name, text)
 
 
 def changed(normalize):
-    """{code point: result} where a normalizer changes that code point."""
+    """{code point: result} where a function changes that character."""
     return {c: out for c in CODE_POINTS if (out := normalize(chr(c))) != chr(c)}
-
-
-def members(name):
-    """Code points that a character class of the library's regular expressions holds."""
-    everything = "".join(map(chr, CODE_POINTS))
-    return map(ord, Replace(Regex(f"[^{name}]"), "").normalize_str(everything))
-
-
-def pieces_between_letters(pre_tokenizer):
-    """{code point: pieces that it makes of itself between two letters}: 1 where it is one, 2 a blank, 3 apart."""
-    return {c: len(pre_tokenizer.pre_tokenize_str("a" + chr(c) + "a")) for c in CODE_POINTS}
 
 
 def ranges(code_points):
@@ -58,60 +81,21 @@ def mapping(table):
     return " ".join(f"{c:x}=" + ".".join(f"{ord(o):x}" for o in out) for c, out in sorted(table.items()))
 
 
-def main():
-    """Write unicode_tables.py."""
-    nfd = NFD().normalize_str
-    decomposed = changed(nfd)
-    clean = changed(rule(clean_text=True))
-    stripped = changed(rule(strip_accents=True))
-    compatible = changed(NFKD().normalize_str)
-    pieces = pieces_between_letters(BertPreTokenizer())
-    words, digits = pieces_between_letters(Whitespace()), pieces_between_letters(Digits())
-    # U+0334 has class 1 and U+0345 has 240: one of them changes places with every mark, never with a starter
-    moves = [
-        c
-        for c in CODE_POINTS
-        if c not in decomposed
-        and (nfd(chr(c) + "\u0334") != chr(c) + "\u0334" or nfd("\u0345" + chr(c)) != "\u0345" + chr(c))
-    ]
-    classes = {}
-    for c in sorted({*moves, 0x334, 0x345}):
-        classes.setdefault(unicodedata.combining(chr(c)), []).append(c)
-    if 0 in classes:
-        sys.exit(f"Python's Unicode {unicodedata.unidata_version} is too old: no class for {classes[0]}")
-    tables = {
-        "DROPPED": ranges(c for c, out in clean.items() if out == ""),
-        "WHITE_SPACE": ranges(c for c, n in pieces.items() if n == 2),
-        "PUNCTUATION": ranges(c for c, n in pieces.items() if n == 3),
-        "CJK": ranges(changed(rule(handle_chinese_chars=True))),
-        "NONSPACING_MARKS": ranges(c for c, out in stripped.items() if out == "" and c not in decomposed),
-        "COMBINING_CLASSES": "; ".join(f"{k}: {ranges(v)}" for k, v in sorted(classes.items())),
-        "LOWER": mapping(changed(rule(lowercase=True))),
-        "NFD": mapping({c: out for c, out in decomposed.items() if c not in HANGUL}),
-        "NFKD": mapping({c: out for c, out in compatible.items() if out != decomposed.get(c)}),
-        "NOT_COMPOSED": ranges(c for c in changed(NFC().normalize_str)),
-        "COMBINING_MARKS": ranges(changed(StripAccents().normalize_str)),
-        "WORD": ranges(c for c, n in words.items() if n == 1),
-        "NUMERIC": ranges(c for c, n in digits.items() if n > 1),
-        "PUNCTUATION_CATEGORY": ranges(members(r"\p{P}")),
-        "SYMBOL_CATEGORY": ranges(members(r"\p{S}")),
-        "DECIMALS": ranges(members(r"\p{Nd}")),
-        "UPPER": ranges(members(r"\p{Lu}\p{Lt}")),
-        "LOWER_CASE": ranges(members(r"\p{Ll}")),
-        "CASELESS": ranges(members(r"\p{Lm}\p{Lo}")),
-        "MARKS": ranges(members(r"\p{M}")),
-        "NUMBERS": ranges(members(r"\p{N}")),
-    }
-    print(f'"""Unicode rules of the tokenizers, as Hugging Face\'s tokenizers {__version__} applies them.')
-    print('\nGenerated by make_unicode_tables.py: do not edit. Code points in hexadecimal.\n"""\n\n# fmt: off')
-    for name, text in tables.items():
-        print(f"{name} = (")
+def write(docstring, found, out=sys.stdout):
+    """Write a module of tables {name: text}."""
+    print(f'"""{docstring}\n"""\n\n# fmt: off', file=out)
+    for name, text in found.items():
+        print(f"{name} = (", file=out)
         while text:
             cut = len(text) if len(text) <= 110 else text.rindex(" ", 0, 110) + 1
-            print(f'    "{text[:cut]}"')
+            print(f'    "{text[:cut]}"', file=out)
             text = text[cut:]
-        print(")")
+        print(")", file=out)
 
 
 if __name__ == "__main__":
-    main()
+    write(
+        f"Unicode {unicodedata.unidata_version}'s rules for the tokenizers.\n\n"
+        "Generated by make_unicode_tables.py: do not edit. Code points in hexadecimal.",
+        tables(),
+    )

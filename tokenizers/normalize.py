@@ -4,17 +4,16 @@ A text on its way is a list of (character, start, end), where text[start:end] of
 character came from. Each step takes such a list and returns one, so offsets survive any sequence of steps.
 """
 
-from collections.abc import Iterable, Sequence
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from . import unicode_tables
-from .parts import Character, Span
+from . import unicode_compat, unicode_tables
 
-REPLACEMENT = "\ufffd"
+REPLACEMENT, SURROGATE = "\ufffd", re.compile("[\ud800-\udfff]")
 HANGUL_FIRST, HANGUL_LAST = 0xAC00, 0xD7A3
 L_FIRST, V_FIRST, T_BEFORE, V_COUNT, T_COUNT = 0x1100, 0x1161, 0x11A7, 21, 28
 
@@ -98,7 +97,7 @@ class Identity:
 
 def replace_surrogates(text: str) -> str:
     """U+FFFD in place of every lone surrogate."""
-    return "".join(REPLACEMENT if "\ud800" <= c <= "\udfff" else c for c in text)
+    return SURROGATE.sub(REPLACEMENT, text)
 
 
 def clean(chars: list[Character]) -> list[Character]:
@@ -164,7 +163,8 @@ def decompose(c: str) -> str:
     return chr(L_FIRST + lead) + chr(V_FIRST + v) + (chr(T_BEFORE + t) if t else "")
 
 
-# Tables: text in unicode_tables.py, parsed once
+# Tables: text in unicode_tables.py, parsed once. compat "unicode": of one version of Unicode throughout; "hf": as in
+# Hugging Face's library, which mixes versions and whose ids must be matched: unicode_compat.py says where they differ.
 
 
 def ranges(text: str) -> list[Span]:
@@ -173,24 +173,41 @@ def ranges(text: str) -> list[Span]:
     return [(int(a, 16), int(b or a, 16)) for a, _, b in ends]
 
 
+def table_texts(name, compat):
+    """Text of the named table, and of what differs in it."""
+    return getattr(unicode_tables, name), getattr(unicode_compat, name, "") if compat == "hf" else ""
+
+
 @cache
-def code_points(name: str) -> frozenset[str]:
+def table_ranges(name, compat="hf"):
+    """[(first, last)] of the named set of code points."""
+    bounds = set()
+    for a, b in (found for text in table_texts(name, compat) for found in ranges(text)):
+        bounds ^= {a, b + 1}  # the code points that are in one of the two
+    bounds = sorted(bounds)
+    return [(a, b - 1) for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
+
+
+@cache
+def code_points(name, compat="hf"):
     """The named set of characters."""
-    return frozenset(chr(c) for a, b in ranges(getattr(unicode_tables, name)) for c in range(a, b + 1))
+    return frozenset(chr(c) for a, b in table_ranges(name, compat) for c in range(a, b + 1))
 
 
 @cache
-def mapping(name: str) -> dict[str, str]:
+def mapping(name, compat="hf"):
     """The named {character: its replacement}."""
-    pairs = (part.split("=") for part in getattr(unicode_tables, name).split())
-    return {chr(int(c, 16)): "".join(chr(int(o, 16)) for o in out.split(".")) for c, out in pairs}
+    pairs = (part.split("=") for text in table_texts(name, compat) for part in text.split())
+    found = {chr(int(c, 16)): "".join(chr(int(o, 16)) for o in out.split(".")) for c, out in pairs}
+    return {c: out for c, out in found.items() if out != c}
 
 
 @cache
-def combining_classes() -> dict[str, int]:
+def combining_classes(compat="hf"):
     """{character: canonical combining class} where the class is not 0."""
-    lines = (line.split(":") for line in unicode_tables.COMBINING_CLASSES.split(";"))
-    return {chr(c): int(k) for k, text in lines for a, b in ranges(text) for c in range(a, b + 1)}
+    lines = (line.split(":") for text in table_texts("COMBINING_CLASSES", compat) for line in text.split(";") if line)
+    found = {chr(c): int(k) for k, text in lines for a, b in ranges(text) for c in range(a, b + 1)}
+    return {c: k for c, k in found.items() if k}
 
 
 # The same rules as arrays over all code points, for the kernels
@@ -223,7 +240,7 @@ def fold_table(normalizer: BertNormalizer) -> FoldTable:
     punctuation, marks = code_points("PUNCTUATION"), code_points("NONSPACING_MARKS")
 
     def fill(name, value):
-        for a, b in ranges(getattr(unicode_tables, name)):
+        for a, b in table_ranges(name):
             kind[a : b + 1] = value
 
     fill("PUNCTUATION", ALONE)
@@ -237,10 +254,9 @@ def fold_table(normalizer: BertNormalizer) -> FoldTable:
             kind[ord(c)] = REORDER
         _fold_hangul(kind, start, outputs)
     step = BertNormalizer(False, False, normalizer.strips, normalizer.lowercase)
-    for c in sorted(changed):
-        if kind[ord(c)] == REORDER:
-            continue
-        out = step.normalize(c).text
+    changed = sorted(c for c in changed if kind[ord(c)] != REORDER)
+    results = step.normalize("\n".join(changed)).text.split("\n") if changed else []
+    for c, out in zip(changed, results, strict=True):
         if kind[ord(c)] != ALONE or c in punctuation:  # a compatibility ideograph stays alone
             kind[ord(c)] = LOOK_UP
         start[ord(c)] = len(outputs) if out else 1
@@ -250,7 +266,7 @@ def fold_table(normalizer: BertNormalizer) -> FoldTable:
     outputs += [1, ord(REPLACEMENT)]
     fill("WHITE_SPACE", SPACE)
     if normalizer.clean_text:  # last: some controls count as white space, but are dropped first
-        for a, b in [*ranges(unicode_tables.DROPPED), (0xD800, 0xDFFF)]:
+        for a, b in [*table_ranges("DROPPED"), (0xD800, 0xDFFF)]:
             kind[a : b + 1], start[a : b + 1] = LOOK_UP, 1
     table = np.array(outputs, np.int32)
     return FoldTable(kind, start, table, longest=max(1, int(table[start].max())))

@@ -8,9 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from . import unicode_tables
-from .normalize import ranges
-from .parts import Span
+from .normalize import table_ranges
 
 WORD, JOINERS = r"\w", (0x200C, 0x200D)  # word characters of the table that the library's expressions don't have
 FRACTIONS = "\xb2\xb3\xb9\xbc-\xbe"  # \w of the library's expressions has them, but not inside a class: [\w] lacks them
@@ -106,13 +104,13 @@ def _class(pattern, name, negated, inside):
 
 
 def _complement(table):
-    ends = [(-1, -1), *ranges(getattr(unicode_tables, table)), (0x110000, 0x110000)]
+    ends = [(-1, -1), *table_ranges(table), (0x110000, 0x110000)]
     return [(b + 1, c - 1) for (_, b), (c, _) in zip(ends, ends[1:], strict=False) if b + 1 <= c - 1]
 
 
 @cache
 def _spelled(table):
-    found = ranges(getattr(unicode_tables, table))
+    found = table_ranges(table)
     if table == "WORD":
         found = [r for r in found if r != JOINERS]
     return _spelled_ranges(found)

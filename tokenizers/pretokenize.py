@@ -5,9 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from . import unicode_tables
-from .normalize import Normalized, code_points, ranges
-from .parts import PreTokenizer, Span
+from .normalize import Normalized, code_points, table_ranges
 from .patterns import compiled
 
 
@@ -131,6 +129,6 @@ def kind_table() -> np.ndarray:
     kinds = np.full(0x110000, OTHER, np.uint8)
     bits = {"UPPER": UPPER, "LOWER_CASE": LOWER, "CASELESS": CASELESS, "MARKS": MARK, "NUMBERS": NUMBER}
     for name, bit in {**bits, "WHITE_SPACE": SPACE}.items():
-        for a, b in ranges(getattr(unicode_tables, name)):
+        for a, b in table_ranges(name):
             kinds[a : b + 1] = bit
     return kinds

@@ -108,10 +108,9 @@ class SentencePieceBPE(Pieces):
 
     def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
         """The fast form of the pipeline: `segment(texts)`."""
-        from .charsmap import SentencePieceNormalizer
-        from .sentencepiece_engine import SentencePieceEngine
+        from .sentencepiece_engine import SentencePieceEngine, bpe_parts
 
-        return SentencePieceEngine(normalizer, self) if isinstance(normalizer, SentencePieceNormalizer) else None
+        return SentencePieceEngine(normalizer, self, bpe_parts(self))
 
 
 class Whole:
@@ -188,11 +187,7 @@ class SentencePiece(Tokenizer):
         """ValueError: the normalizer and the settings fit a .model file only."""
         raise ValueError("a SentencePiece tokenizer is saved as .model: save(path)")
 
-    def _prepare(self, texts):
-        """Nothing: the kernel normalizes."""
-        return {}
-
-    def nbest(self, text: str, n: int, *, with_scores: bool = False) -> list:
+    def nbest(self, text, n, *, with_scores=False):
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).
 
         Raises   TypeError: text is not a str; ValueError: n < 1, or the model has no probabilities

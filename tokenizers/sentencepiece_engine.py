@@ -3,16 +3,14 @@
 BPE's tables say which pieces can be made of two others: SentencePiece knows a score of each piece, not its merges.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from ._jit import bare
 from .bpe_kernel import NEVER, RANK, Merges, Tokens, derived, longest_token, make_merges, make_scratch, orderly
 from .charsmap_kernel import OVERFLOW, Normal, by_words, character_end, follows_kernel, rules_of
-from .engine import SPILL, Engine, empty_cache, encoded
+from .engine import SPILL, Cache, Engine, empty_cache, encoded
 from .pieces import NORMAL, SPACE, UNUSED, USER_DEFINED
 from .sentencepiece_kernel import PAIR_BITS, Model, Output, Room, locate_block, pair_bit, segment_block
 from .trie import build_trie
@@ -24,39 +22,47 @@ if TYPE_CHECKING:
     from .pieces import Pieces
 
 
-class SentencePieceEngine(Engine):
-    """Tables of one SentencePiece tokenizer. Texts go the plain way where `tables` is None: see `_merge_tables`."""
+class Parts(NamedTuple):
+    """What the kernel needs to know of a model.
 
-    def __init__(self, normalizer: SentencePieceNormalizer, model: Pieces):
+    text             {piece: id} of all that may stand in text; strings  those of them that are made or found, not kept
+    scores           Unigram's tables; of another model `largest` is 0
+    merges, tokens   BPE's
+    kept             {piece: id} of the user-defined pieces, each of which is a token by itself (BPE)
+    """
+
+    text: dict
+    strings: list
+    scores: Scores
+    merges: Merges
+    tokens: Tokens
+    kept: dict
+
+
+class SentencePieceEngine(Engine):
+    """Tables of one tokenizer of SentencePiece's kind.
+
+    Texts go the plain way where `tables` is None: the model has no parts, or the normalizer is not for the kernel.
+    """
+
+    normalizes = True
+    sums_anew = False  # whether Unigram's sums begin anew at every word
+
+    def __init__(self, normalizer, model, parts):
+        """parts: of the model, or None."""
         super().__init__()
-        self.rules = rules_of(normalizer)
-        text = {piece: i for piece, i in model.text_ids.items() if model.kinds[i] != UNUSED}
-        kinds = (NORMAL, USER_DEFINED) if hasattr(model, "compat") else (NORMAL,)
-        strings = [piece for piece, i in text.items() if model.kinds[i] in kinds]
-        trie = build_trie({piece.encode(): i for piece, i in text.items()})
-        scores = _scores(model, trie)
-        merges = _merge_tables(model, strings) if not scores.largest else _no_merges()
-        self.longest = 2 * max(map(len, model.pieces))
-        self.tables: Model | None = None
-        if merges and follows_kernel(normalizer):
+        self.rules, self.tables, self.longest = rules_of(normalizer), None, 2 * max(map(len, model.vocab))
+        if parts and follows_kernel(normalizer):
             pairs = np.zeros(1 << (PAIR_BITS - 3), np.uint8)
-            mark_pairs(*byte_array([piece.encode() for piece in strings]), pairs)
+            mark_pairs(*byte_array([piece.encode() for piece in parts.strings]), pairs)
             words = normalizer.escape_whitespaces and not normalizer.whitespace_as_suffix
-            words = words and by_words(normalizer, self.rules.kinds) and not any(SPACE in p.lstrip(SPACE) for p in text)
-            byte_ids = np.array(model.byte_ids or [], np.int32)
-            kept = {piece.encode(): i for piece, i in model.of_kind(USER_DEFINED).items()}
-            self.tables = Model(
-                scores,
-                *merges,
-                by_score=scores.largest > 0,
-                unk_id=model.unk_id,
-                byte_ids=byte_ids,
-                kept=build_trie(kept),
-                finds_kept=bool(kept) and not scores.largest,
-                pairs=pairs,
-                by_words=words,
-                remembers=True,
-            )
+            words = words and by_words(normalizer, self.rules.kinds)
+            words = words and not any(SPACE in piece.lstrip(SPACE) for piece in parts.text)
+            byte_ids, by_score = np.array(model.byte_ids or [], np.int32), parts.scores.largest > 0
+            words = words and (self.sums_anew or parts.scores.narrow or not by_score)
+            kept = build_trie({piece.encode(): i for piece, i in parts.kept.items()}), bool(parts.kept)
+            tables = parts.scores, parts.merges, parts.tokens, by_score, model.unk_id, byte_ids
+            self.tables = Model(*tables, *kept, pairs, words, True)
 
     def _segment_block(self, data, starts, workspace):
         rows = len(starts) - 1
@@ -74,7 +80,7 @@ class SentencePieceEngine(Engine):
             caches = workspace.cache, workspace.parts
             total = segment_block(data, starts, self.rules, self.tables, *caches, room, out, row_ends, plain)
             growth *= 4
-        return out.ids[:total].copy(), np.diff(row_ends, prepend=0), plain
+        return out.ids[:total].copy(), row_ends, plain
 
     def _locate_block(self, texts, ids, starts):
         offsets, word_ids = np.zeros((len(ids), 2), np.int32), np.zeros(len(ids), np.int32)
@@ -85,7 +91,7 @@ class SentencePieceEngine(Engine):
         while not done:
             size = growth * int(np.diff(text_starts).max()) + SPILL
             out, room = Output(*np.empty((3, size), np.int32)), room_for(size, self.longest, None)
-            tables_in = self.rules, tables, empty_cache(), room, out
+            tables_in = self.rules, tables, Cache(*np.zeros((2, 2, 1), np.uint64)), room, out
             done = locate_block(data, text_starts, *tables_in, starts, offsets, word_ids)
             growth *= 4
         return offsets, word_ids
@@ -102,20 +108,51 @@ def room_for(size: int, longest: int, room: Room | None) -> Room:
     return Room(normal, lattice, scratch, np.zeros(1), np.zeros(1, np.int64))
 
 
-def _scores(model, trie):
-    """Scores of a Unigram model; of another, `largest` is 0."""
-    if not hasattr(model, "compat"):
-        return Scores(trie, np.empty(0), 0.0, 0.0, False)
-    scores = np.array(model.piece_scores, np.float64)
-    unknown = float(model.unknown_score)
-    largest = max(np.abs(scores).max(), abs(unknown), 1.0)
-    return Scores(trie, scores, unknown, float(largest), model.compat == "sentencepiece")
+# What the models bring
 
 
-def _no_merges() -> tuple[Merges, Tokens]:
-    made, nothing = np.zeros((1, 4), np.int32), np.empty(0, np.int32)
+def unigram_parts(model):
+    """Parts of a Unigram."""
+    text = {piece: i for piece, i in model.text_ids.items() if model.kinds[i] != UNUSED}
+    scores, unknown = np.array(model.piece_scores, np.float64), float(model.unknown_score)
+    largest = float(max(np.abs(scores).max(), abs(unknown), 1.0))
+    trie = build_trie({piece.encode(): i for piece, i in text.items()})
+    nothing, made = np.empty(0, np.int32), np.zeros((1, 4), np.int32)
+    merges = make_merges(nothing, nothing, nothing, nothing)
     tokens = Tokens(made, build_trie({}), nothing, np.zeros(2, np.int64), np.ones(1, bool))
-    return make_merges(nothing, nothing, nothing, nothing), tokens
+    return Parts(
+        text, list(text), Scores(trie, scores, unknown, largest, model.compat == "sentencepiece"), merges, tokens, {}
+    )
+
+
+def bpe_parts(model):
+    """Parts of a SentencePieceBPE; None where the search of bpe_kernel.py does not fit: for one with unused pieces, or
+    with pieces of characters that are none."""
+    text, kept = model.text_ids, model.of_kind(USER_DEFINED)
+    strings = [piece for piece in text if piece not in kept]
+    if model.of_kind(UNUSED) or not set("".join(strings)) <= set(strings):
+        return None
+    spelled = [piece.encode() if model.kinds[i] == NORMAL else b"" for i, piece in enumerate(model.pieces)]
+    data, starts = byte_array(spelled)
+    trie, splits = (
+        build_trie({piece: i for i, piece in enumerate(spelled) if piece}),
+        np.empty((3, len(data)), np.int32),
+    )
+    left, right, joined = splits[:, : all_splits(data, starts, trie, splits)]
+    ranks = np.unique(-np.array(model.scores), return_inverse=True)[1]
+    return merge_parts(text, strings, spelled, make_merges(left, right, ranks[joined], joined), trie, kept)
+
+
+def merge_parts(text, strings, spelled, every, trie, kept):
+    """Parts of a model of the Merges `every`. spelled: the bytes of each piece by id, b"" where none is in text."""
+    data, starts = byte_array(spelled)
+    symbols = np.full(len(data), -1, np.int32)
+    spell_symbols(data, starts, trie, symbols)
+    merges, made = derived(every, symbols, starts, make_scratch(max(map(len, spelled)), 0))
+    if never := {i for i in np.flatnonzero(made[:, RANK] == NEVER).tolist() if spelled[i]}:
+        trie = build_trie({piece: i for i, piece in enumerate(spelled) if piece and i not in never})
+    no_scores = Scores(build_trie({}), np.empty(0), 0.0, 0.0, False)
+    return Parts(text, strings, no_scores, merges, Tokens(made, trie, symbols, starts, orderly(made)), kept)
 
 
 # Unigram and BPE: which characters stand together
@@ -145,8 +182,8 @@ def exact_token(trie, token_starts, data, start, stop):
 
 
 @bare
-def all_splits(data, starts, trie, left, right, joined):
-    """Every way to make a piece of two pieces; returns their number, and counts only where the arrays are empty."""
+def all_splits(data, starts, trie, splits):
+    """Every way to make a piece of two pieces, (3, N): left, right, what they make; returns their number."""
     n = 0
     for t in range(len(starts) - 1):
         i = starts[t]
@@ -155,8 +192,7 @@ def all_splits(data, starts, trie, left, right, joined):
             a = exact_token(trie, starts, data, starts[t], i)
             b = exact_token(trie, starts, data, i, starts[t + 1]) if i < starts[t + 1] else -1
             if a >= 0 and b >= 0:
-                if n < len(left):
-                    left[n], right[n], joined[n] = a, b, t
+                splits[0, n], splits[1, n], splits[2, n] = a, b, t
                 n += 1
     return n
 
@@ -170,22 +206,3 @@ def spell_symbols(data, starts, trie, symbols):
             end = character_end(data, i)
             symbols[n] = exact_token(trie, starts, data, i, end)
             i, n = end, n + 1
-
-
-def _merge_tables(model: Pieces, strings: list[str]) -> tuple[Merges, Tokens] | None:
-    """(Merges, Tokens) of a SentencePieceBPE; None where the search of bpe_kernel.py does not fit: for one with
-    unused pieces, or with pieces of characters that are none."""
-    if model.of_kind(UNUSED) or not set("".join(strings)) <= set(strings):
-        return None
-    spelled = [piece.encode() if model.kinds[i] == NORMAL else b"" for i, piece in enumerate(model.pieces)]
-    data, starts = byte_array(spelled)
-    trie = build_trie({piece: i for i, piece in enumerate(spelled) if piece})
-    nothing = np.empty(0, np.int32)
-    left, right, joined = np.empty((3, all_splits(data, starts, trie, nothing, nothing, nothing)), np.int32)
-    all_splits(data, starts, trie, left, right, joined)
-    ranks = np.unique(-np.array(model.scores), return_inverse=True)[1]
-    every, symbols = make_merges(left, right, ranks[joined], joined), np.full(len(data), -1, np.int32)
-    spell_symbols(data, starts, trie, symbols)
-    merges, made = derived(every, symbols, starts, make_scratch(max(map(len, spelled)), 0))
-    kept = build_trie({piece: i for i, piece in enumerate(spelled) if piece and made[i, RANK] < NEVER})
-    return merges, Tokens(made, kept, symbols, starts, orderly(made))

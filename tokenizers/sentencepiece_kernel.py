@@ -23,10 +23,12 @@ from .charsmap_kernel import (
     rewrite,
 )
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, recall, remember
+from .pieces import SPACE
 from .unigram import REBASE
 from .unigram_kernel import SURE, viterbi
 from .utf8 import character
 
+MARK = ord(SPACE)
 PAIR_BITS = 20  # of the set of character pairs
 PAIR_FACTORS = 0x9E3779B1, 0x85EBCA77
 
@@ -151,15 +153,16 @@ def recall_cut(cache, data, start, n, model, room, out, at):
     end, record = recall(
         cache.short if short else cache.long, SHORT_KEY if short else LONG_KEY, data, start, n, out.ids, at
     )
-    if end >= 0 and model.by_score and model.scores.narrow:
+    if end < 0 or not model.by_score:
+        return end, record
+    if model.scores.narrow:
         end -= 1
         if abs(room.total[0]) > out.ids[end]:
             return -1, record
         room.sure[0] = out.ids[end]
-        total = np.float32(room.total[0])
-        for t in range(at, end):
-            total = np.float32(total + np.float32(model.scores.scores[out.ids[t]]))
-        room.total[0] = total
+    for t in range(at, end):
+        total = room.total[0] + model.scores.scores[out.ids[t]]
+        room.total[0] = float(np.float32(total)) if model.scores.narrow else total
     return end, record
 
 
@@ -186,6 +189,8 @@ def cut_part(data, start, stop, model, parts, room, out, first, at):
     if model.by_score and model.scores.narrow and abs(room.total[0]) > REBASE:
         room.total[0] = 0.0
     cached = model.remembers and n <= LONGEST_CACHED
+    if model.by_score and not model.scores.narrow:  # a cut found after one sum need not be that after another
+        cached &= room.total[0] == 0.0
     if cached:
         end, record = recall_cut(parts, data, start, n, model, room, out, at)
         if end >= 0:
@@ -211,11 +216,13 @@ def cut_normal(normal, n, model, parts, room, out, first, at):
                 at = put_token(out, at, longest_token(model.kept, data, start, i), start, i)
                 continue
         code, size = character(data, i)
+        if code == MARK and model.by_words and model.by_score and not model.scores.narrow:
+            room.total[0] = 0.0
         i += size
         while i < n and not (model.finds_kept and longest_end(model.kept, data, i, n) > i):
             following, size = character(data, i)
             bit = pair_bit(code, following)
-            if not model.pairs[bit >> 3] >> (bit & 7) & 1:
+            if not model.pairs[bit >> 3] >> (bit & 7) & 1 or (model.by_words and following == MARK != code):
                 break
             i, code = i + size, following
         room.sure[0] = SURE

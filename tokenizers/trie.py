@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ._jit import inlined, kernel
 from .utf8 import byte_array
@@ -50,10 +51,13 @@ CHILD, SIBLING, LABEL, TOKEN = range(4)
 
 
 @kernel
-def link_tokens(data, starts, ids, links):
-    """Put tokens into links (N, 4), a tree of first children and next siblings from node 0 on; returns its nodes."""
+def link_tokens(data, starts, ids, order, links):
+    """Put tokens into links (N, 4), a tree of first children and next siblings from node 0 on; returns its nodes.
+
+    In an alphabetical order the child looked for is the first one or new.
+    """
     nodes = 1
-    for t in range(len(ids)):
+    for t in order:
         node = 0
         for i in range(starts[t], starts[t + 1] if ids[t] >= 0 else starts[t]):
             following = links[node, CHILD]
@@ -141,7 +145,8 @@ def trie_of(data: np.ndarray, starts: np.ndarray, ids: np.ndarray) -> Trie:
         raise ValueError(f"ids must be 0 … {MAX_ID}, got {most}")
     links, shorter = np.zeros((len(data) + 1, 4), np.int32), np.full(most + 1, -1, np.int32)
     links[:, TOKEN] = -1
-    nodes = int(link_tokens(data, starts, ids, links))
+    beginnings = sliding_window_view(data, 8)[starts[:-1]].view(">u8").ravel()
+    nodes = int(link_tokens(data, starts, ids, np.argsort(beginnings.astype(np.uint64)), links))
     size = (nodes // BLOCK + 4) * BLOCK
     while True:
         units = np.zeros(size, np.int64)

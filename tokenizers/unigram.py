@@ -171,12 +171,15 @@ class Unigram(Pieces):
                 arriving[end].append((i, start, float(score)))
         return arriving
 
-    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
-        """The fast form of the pipeline: `segment(texts)`; None with any other normalizer than SentencePiece's."""
+    def engine(self, normalizer, pretokenizer):
+        """The fast form of the pipeline; None where it is neither SentencePiece's nor cut into words as T5's."""
         from .charsmap import SentencePieceNormalizer
-        from .sentencepiece_engine import SentencePieceEngine
+        from .metaspace_engine import words_engine
+        from .sentencepiece_engine import SentencePieceEngine, unigram_parts
 
-        return SentencePieceEngine(normalizer, self) if isinstance(normalizer, SentencePieceNormalizer) else None
+        if isinstance(normalizer, SentencePieceNormalizer):
+            return SentencePieceEngine(normalizer, self, unigram_parts(self))
+        return words_engine(self, pretokenizer)
 
 
 def _unlink(link):

@@ -2,9 +2,9 @@
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property, lru_cache
 
 import regex
 
@@ -16,8 +16,10 @@ from .normalizers import Normalizer
 from .pieces import BYTE, BYTE_PIECES, CONTROL, NORMAL, UNKNOWN
 from .unigram import Unigram
 
+LONGEST_REMEMBERED = 64  # characters of a stretch: with their number it bounds the memory
 SHORT = 6  # bytes; a user-perceived character below this is looked up as a whole
 CLUSTER = regex.compile(r"\X")
+JAMO = ("\u1100", "\u11ff"), ("\ua960", "\ua97f"), ("\ud7b0", "\ud7ff")  # several make up one character
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,48 @@ class Precompiled(Normalizer):
         except binascii.Error as error:
             raise ValueError(f"precompiled_charsmap: not base64: {error}") from error
 
-    def normalize(self, text: str) -> Normalized:
-        chars = unchanged(replace_surrogates(text)).chars()
-        text, out = "".join(c for c, _, _ in chars), []
+    def normalize(self, text):
+        """Normalized form of a text; only what may change is looked at closely."""
+        text = replace_surrogates(text)
+        changing = "".join(c for c in set(text) if not self._stays(c))
+        if not changing:
+            return unchanged(text)
+        out, found, at = [], [], 0
+        for match in stretches(changing).finditer(text):
+            start, end = max(match.start() - 1, 0), min(match.end() + 1, len(text))
+            closely = self._remembered if end - start <= LONGEST_REMEMBERED else self._closely
+            normal = closely(text[start:end])
+            out += text[at:start], normal.text
+            found.append((start, end, normal))
+            at = end
+        out = "".join([*out, text[at:]])
+        if all(isinstance(normal.starts, range) for *_, normal in found):
+            return unchanged(out)
+        starts, ends, at = [], [], 0
+        for start, end, normal in found:
+            starts += [*range(at, start), *(start + a for a in normal.starts)]
+            ends += [*range(at + 1, start + 1), *(start + b for b in normal.ends)]
+            at = end
+        return Normalized(out, starts + [*range(at, len(text))], ends + [*range(at + 1, len(text) + 1)])
+
+    @cached_property
+    def _stays(self):
+        """Whether a character is unchanged and surely no part of a longer user-perceived one."""
+
+        @cache
+        def stays(c):
+            alone = len(CLUSTER.findall(f"a{c}a")) == 3 and not any(a <= c <= b for a, b in JAMO)
+            return alone and self.map.shortest(c) is None
+
+        return stays
+
+    @cached_property
+    def _remembered(self):
+        return lru_cache(1 << 12)(self._closely)
+
+    def _closely(self, text):
+        """Normalized form of a text, one user-perceived character at a time: the definition."""
+        chars, out = unchanged(text).chars(), []
         for match in CLUSTER.finditer(text):
             (start, end), cluster = match.span(), match[0]
             whole = self.map.shortest(cluster) if len(cluster.encode()) < SHORT else None
@@ -57,7 +98,16 @@ class Precompiled(Normalizer):
             for a, b in spans:
                 found = self.map.shortest(text[a:b])
                 out += chars[a:b] if found is None else [(c, chars[a][1], chars[b - 1][2]) for c in found]
-        return joined(out)
+        normal, still = joined(out), unchanged(text)
+        moved = normal.starts != list(still.starts) or normal.ends != list(still.ends)
+        return normal if moved else still._replace(text=normal.text)
+
+
+@lru_cache(64)
+def stretches(changing):
+    """Compiled pattern of runs of some characters, and of what is between them and a single other one."""
+    members = f"[{re.escape(changing)}]+"
+    return re.compile(f"{members}(?:.{members})*", re.DOTALL)
 
 
 def unigram_vocab(found: dict[str, Any]) -> dict[str, int]:

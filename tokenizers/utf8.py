@@ -28,7 +28,7 @@ def byte_array(parts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Bytes (N + SPARE,) uint8 of a list of bytes on top of each other, and where each starts (B+1,) int64."""
     starts = np.zeros(len(parts) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=starts[1:])
-    return np.frombuffer(b"".join([*parts, bytes(SPARE)]), np.uint8), starts
+    return np.frombuffer(bytearray().join([*parts, bytes(SPARE)]), np.uint8), starts  # not read-only: another type
 
 
 @inlined

@@ -70,8 +70,7 @@ class WordPiece:
 
         if not isinstance(pretokenizer, BertPreTokenizer):
             return None
-        nothing = BertNormalizer(False, False, False, False)  # another normalizer has done its work before
-        return WordPieceEngine(normalizer if isinstance(normalizer, BertNormalizer) else nothing, pretokenizer, self)
+        return WordPieceEngine(normalizer, pretokenizer, self)
 
     @staticmethod
     def train(

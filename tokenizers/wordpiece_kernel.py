@@ -16,7 +16,7 @@ import numpy as np
 
 from ._jit import bare, inlined
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, code_array, recall, remember
-from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, fold_table
+from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, BertNormalizer, fold_table
 from .trie import build_trie, step, token_of
 from .utf8 import FLAGS, U64, character, digit_flags, encode, first_flag, letter_flags, load, put_character
 
@@ -228,6 +228,9 @@ class WordPieceEngine(Engine):
 
     def __init__(self, normalizer: BertNormalizer, pretokenizer: BertPreTokenizer, model: WordPiece):
         super().__init__()
+        self.normalizes = isinstance(normalizer, BertNormalizer)
+        if not self.normalizes:
+            normalizer = BertNormalizer(False, False, False, False)
         self.fold, self.model = fold_table(normalizer), model
         self.trie = build_trie({encode(token): i for token, i in model.vocab.items()})
         inside = int(self.trie.units[0])
@@ -245,7 +248,7 @@ class WordPieceEngine(Engine):
         row_ends, plain = np.zeros(len(starts) - 1, np.int64), np.zeros(len(starts) - 1, bool)
         tables = self.fold, self.trie, self.rules, workspace.cache
         total = segment_block(data, starts, *tables, word, out, row_ends, plain)
-        return out[:total].copy(), np.diff(row_ends, prepend=0), plain
+        return out[:total].copy(), row_ends, plain
 
     @cached_property
     def _lengths(self):

@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from minibert._jit import kernel
-from tokenizers import unicode_tables
-from tokenizers.normalize import ranges
+from tokenizers.normalize import ranges, table_ranges
 
 GAP, WORD, PAIR, SIGN = range(4)  # kinds of code points
 WORD_TABLES = ("UPPER", "LOWER_CASE", "CASELESS", "MARKS", "NUMBERS")
@@ -66,10 +65,10 @@ def kinds() -> np.ndarray:
     """(0x110000,) uint8: GAP, WORD, PAIR or SIGN of each code point."""
     table = np.zeros(0x110000, np.uint8)
     for name in WORD_TABLES:
-        for a, b in ranges(getattr(unicode_tables, name)):
+        for a, b in table_ranges(name):
             table[a : b + 1] = WORD
     table[ord("_")] = WORD
-    for a, b in (*ranges(unicode_tables.CJK), *ranges(UNSPACED)):
+    for a, b in (*table_ranges("CJK"), *ranges(UNSPACED)):
         table[a : b + 1] = np.where((table[a : b + 1] == WORD) & ~_digits(a, b), PAIR, table[a : b + 1])
     table[[ord("+"), ord("#")]] = SIGN
     return table
