@@ -4,7 +4,11 @@ Unlike WordPiece the order of learning matters: each merge has a rank, and a wor
 256 bytes are tokens, every text has ids and comes back from them whole.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -71,8 +75,16 @@ class BPE:
     Differs  tiktoken puts U+FFFD in place of a lone surrogate, Hugging Face's library raises
     """
 
-    def __init__(self, vocab, merges, ranks=None, *, ignore_merges=False, special_tokens=()):
-        self.vocab, self.merges, self.ignore_merges = vocab, list(map(tuple, merges)), ignore_merges
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        merges: Iterable[tuple[str, str]],
+        ranks: Sequence[int] | None = None,
+        *,
+        ignore_merges: bool = False,
+        special_tokens: Iterable[str] = (),
+    ):
+        self.vocab, self.merges, self.ignore_merges = vocab, [(left, right) for left, right in merges], ignore_merges
         self.by_rank = ranks is not None  # tiktoken's kind: merges of equal rank
         self.special_tokens = frozenset(special_tokens)
         if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .bpe import ALPHABET, BPE, byte_level, unspell
 from .json_parts import checked_vocab, read_text, typed
 from .merges import read_merges
+from .parts import PreTokenizer
 from .patterns import Pattern
 from .pretokenize import PATTERNS, PatternPreTokenizer
 from .pretokenizers import ByteLevel, Metaspace, Sequence, Split, Whole
@@ -111,10 +112,11 @@ def from_vocab_and_merges(vocab: Any, merges_path: Path) -> Tokenizer:
         raise ValueError(f"{merges_path.name}: the last line has no end: empty or cut off")
     lines = text[:-1].replace("\r\n", "\n").removesuffix("\r").split("\n")
     head = int(lines[0].startswith("#version"))
-    merges = [tuple(line.split(" ")) for line in lines[head:]]
-    if set(map(len, merges)) - {2} or not all(map(all, merges)):
-        number = next(n for n, pair in enumerate(merges, head) if len(pair) != 2 or not all(pair))
+    parts = [line.split(" ") for line in lines[head:]]
+    if set(map(len, parts)) - {2} or not all(map(all, parts)):
+        number = next(n for n, pair in enumerate(parts, head) if len(pair) != 2 or not all(pair))
         raise ValueError(f"{merges_path.name}: line {number + 1}: expected two tokens, got {lines[number]!r:.40}")
+    merges = [(left, right) for left, right in parts]
     made = {*ALPHABET.values(), *map("".join, merges)}
     specials = [token for token in checked_vocab(vocab) if token not in made]
     return byte_level(BPE(vocab, merges, special_tokens=specials), "gpt2", specials)

@@ -31,6 +31,7 @@ from .utf8 import SPARE
 
 if TYPE_CHECKING:
     from .bpe import BPE
+    from .merges import MergeTable
     from .pretokenize import PatternPreTokenizer
 
 NEVER = 1 << 30  # above every rank
@@ -316,7 +317,7 @@ def orderly(made: np.ndarray) -> np.ndarray:
         result = both
 
 
-def ordered(table):
+def ordered(table: MergeTable) -> MergeTable:
     """A MergeTable whose ranks are 0, 1, …"""
     ranks = np.unique(table.rank, return_inverse=True)[1]
     if ranks.max(initial=0) >= CODE_MASK:
@@ -324,7 +325,7 @@ def ordered(table):
     return table._replace(rank=ranks)
 
 
-def spelled(model):
+def spelled(model: BPE) -> tuple[np.ndarray, np.ndarray]:
     """Bytes (N + SPARE,) of all tokens that text may be, by id, and where each starts."""
     tokens = [""] * (max(model.vocab.values()) + 1)
     for token, i in model.vocab.items():

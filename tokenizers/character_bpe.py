@@ -6,15 +6,19 @@ Unlike SentencePieceBPE the pairs are listed, and unknown characters are spelled
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from .inputs import check_ids
 from .json_parts import typed
 from .merges import merge_table, read_merges
+from .parts import Normalizer, PreTokenizer, Token
 from .pieces import BYTE_PIECES
 
 if TYPE_CHECKING:
     from .added_tokens import AddedToken
+    from .metaspace_engine import WholeTextEngine
 
 
 class CharacterBPE:
@@ -28,16 +32,25 @@ class CharacterBPE:
              characters would be lost
     """
 
-    def __init__(self, vocab, merges, *, unk_token=None, fuse_unk=False, byte_fallback=False, ignore_merges=False):
-        self.vocab, self.merges = vocab, list(map(tuple, merges))
+    def __init__(
+        self,
+        vocab: dict[str, int],
+        merges: Iterable[tuple[str, str]],
+        *,
+        unk_token: str | None = None,
+        fuse_unk: bool = False,
+        byte_fallback: bool = False,
+        ignore_merges: bool = False,
+    ):
+        self.vocab, self.merges = vocab, [(left, right) for left, right in merges]
         self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
         self.ignore_merges = ignore_merges
-        self.byte_ids = [vocab.get(piece) for piece in BYTE_PIECES] if byte_fallback else None
-        self.unk_id = vocab.get(unk_token, -1)
+        self.byte_ids = [vocab.get(piece, -1) for piece in BYTE_PIECES] if byte_fallback else []  # -1: none
+        self.unk_id = -1 if unk_token is None else vocab.get(unk_token, -1)
         check_ids(vocab)
         if unk_token is not None and unk_token not in vocab:
             raise ValueError(f"the vocabulary lacks the unknown token {unk_token!r}")
-        if unk_token is None and (not byte_fallback or None in self.byte_ids):
+        if unk_token is None and (not byte_fallback or -1 in self.byte_ids):
             raise ValueError("neither an unknown token nor all byte tokens: unknown characters would be lost")
         self.table = merge_table(vocab, self.merges)
 
@@ -81,18 +94,18 @@ class CharacterBPE:
         symbols, unknown = [], False
         for at, c in enumerate(text):
             i = self.vocab.get(c)
-            ids = [i] if i is not None else [self.byte_ids[b] for b in c.encode()] if self.byte_fallback else [None]
-            if None not in ids:
+            ids = [i] if i is not None else [self.byte_ids[b] for b in c.encode()] if self.byte_fallback else [-1]
+            if -1 not in ids:
                 symbols += [(i, at, at + 1) for i in ids]
                 unknown = False
             elif self.fuse_unk and unknown:
                 symbols[-1] = (symbols[-1][0], symbols[-1][1], at + 1)
             else:
-                symbols.append((self._unk_id, at, at + 1))
+                symbols.append((self.unk_id, at, at + 1))
                 unknown = True
         return symbols
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> WholeTextEngine | None:
         """The fast form of the pipeline; None where a text is not one piece, or unknown characters are no bytes."""
         from .metaspace_engine import whole_text_engine
 
@@ -110,7 +123,7 @@ def read_character_bpe(found: dict[str, Any], added: list[AddedToken]) -> Charac
     }
     merges = read_merges(found["merges"])
     unk_token = typed(found.get("unk_token"), (str, type(None)), "model: unk_token")
-    return CharacterBPE(dict(found["vocab"]), map(tuple, merges), unk_token=unk_token, **flags)
+    return CharacterBPE(dict(found["vocab"]), merges, unk_token=unk_token, **flags)
 
 
 def write_character_bpe(model: CharacterBPE) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .normalize import Normalized, replace_surrogates
+from .parts import Character
 from .pieces import SPACE, longest_first
 
 LEAF = 1 << 31

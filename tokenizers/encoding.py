@@ -10,6 +10,7 @@ import numpy as np
 
 from ._jit import kernel
 from .parts import Span
+from .segments import Segments
 from .template import SEQUENCES
 
 COLUMNS = ("ids", "type_ids", "offsets", "word_ids", "special_tokens_mask", "sequence_ids")
@@ -76,7 +77,7 @@ class Encoding:
 class Kept(NamedTuple):
     """Of one sequence of a pair, the tokens that each row keeps: `lengths` from `first` on, counted in the segments."""
 
-    segments: object
+    segments: Segments
     first: np.ndarray
     lengths: np.ndarray
 
@@ -135,11 +136,11 @@ class Batch:
         return np.repeat(np.tile(values, len(self)), np.stack(lengths, axis=1).ravel())
 
     @cached_property
-    def ids(self):
+    def ids(self) -> np.ndarray:
         return self._lay_out(np.int32, lambda segments: segments.ids, lambda piece: piece[2])
 
     @cached_property
-    def type_ids(self):
+    def type_ids(self) -> np.ndarray:
         return self._repeat(lambda piece: piece[1])
 
     @cached_property
@@ -176,9 +177,13 @@ class Batch:
         part = slice(self.starts[b], self.starts[b + 1])
         return {name: getattr(self, name)[part] for name in COLUMNS}
 
-    def encoding(self, b):
+    def encoding(self, b: int) -> Encoding:
         """One row as an Encoding. Nothing is laid out for it: as arrays, a short row took three times as long."""
-        ids, offsets, type_ids, word_ids, sequence_ids = [], [], [], [], []
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        type_ids: list[int] = []
+        word_ids: list[int | None] = []
+        sequence_ids: list[int | None] = []
         for name, type_id, special in self._layout:
             if name in self._sequences:
                 segments, first, lengths = self._sequences[name]
@@ -187,7 +192,7 @@ class Batch:
                 offsets += map(tuple, segments.offsets[part].tolist())
                 word_ids += segments.word_ids[part].tolist()
                 sequence_ids += [SEQUENCES.index(name)] * n
-            else:
+            elif special is not None:
                 n = 1
                 ids.append(special)
                 offsets.append((0, 0))

@@ -119,9 +119,6 @@ class Engine:
 
     normalizes = False  # whether texts come as they are, and not as the normalizer leaves them
 
-    def __init__(self):
-        self.workspaces = deque()
-
     def __init__(self) -> None:
         self.workspaces: deque[Workspace] = deque()
 

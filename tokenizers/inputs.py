@@ -1,5 +1,7 @@
 """What users give as texts, checked: errors say which one and where."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from typing import Any

@@ -5,7 +5,10 @@ each word, Llama's puts one before the text and writes each blank as one. What t
 after: other white space, texts that hold ▁ themselves, and where a ▁ that was put in comes from.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +18,23 @@ from .engine import code_array
 from .normalize import code_points
 from .normalizers import Prepend, Replace
 from .normalizers import Sequence as Normalizers
+from .parts import Normalizer, PreTokenizer
 from .patterns import Pattern
 from .pieces import SPACE
 from .pretokenizers import Metaspace, WhitespaceSplit, Whole
 from .pretokenizers import Sequence as PreTokenizers
-from .sentencepiece_engine import SentencePieceEngine, merge_parts, unigram_parts
+from .sentencepiece_engine import Parts, SentencePieceEngine, merge_parts, unigram_parts
 from .trie import build_trie
+
+if TYPE_CHECKING:
+    from .character_bpe import CharacterBPE
+    from .unigram import Unigram
 
 WORDS = PreTokenizers((WhitespaceSplit(), Metaspace()))
 BLANKS = Normalizers((Prepend(SPACE), Replace(Pattern(literal=" "), SPACE)))
 
 
-def words_engine(model, pretokenizer):
+def words_engine(model: Unigram, pretokenizer: PreTokenizer) -> WordsEngine | None:
     """WordsEngine of a Unigram, None where the text is cut otherwise or ▁ may be part of an unknown run."""
     if pretokenizer != WORDS or model.compat != "hf" or SPACE not in model.text_ids:
         return None
@@ -34,7 +42,9 @@ def words_engine(model, pretokenizer):
     return engine if engine.tables and engine.tables.by_words else None
 
 
-def whole_text_engine(model, normalizer, pretokenizer):
+def whole_text_engine(
+    model: CharacterBPE, normalizer: Normalizer, pretokenizer: PreTokenizer
+) -> WholeTextEngine | None:
     """WholeTextEngine of a CharacterBPE, None where text is prepared or cut otherwise, or the model has no parts."""
     if (normalizer, pretokenizer) != (BLANKS, Whole()):
         return None
@@ -84,15 +94,14 @@ class WholeTextEngine(SentencePieceEngine):
         return np.maximum(offsets, offsets[:, :1] + [0, 1]), np.zeros_like(word_ids)
 
 
-def character_parts(model):
+def character_parts(model: CharacterBPE) -> Parts | None:
     """Parts of a CharacterBPE; None where unknown characters would be joined, or stay apart, in its own way."""
-    table, byte_ids = model.table, model.byte_ids or ()
-    if model.ignore_merges or None in byte_ids or not (byte_ids or model.fuse_unk):
+    table, byte_ids = model.table, model.byte_ids
+    if model.ignore_merges or -1 in byte_ids or not (byte_ids or model.fuse_unk):
         return None
-    if (
-        np.isin([table.left, table.right, table.joined], [model.unk_id, *byte_ids]).any()
-        or len(model.unk_token or "two") == 1
-    ):
+    if np.isin([table.left, table.right, table.joined], [model.unk_id, *byte_ids]).any():
+        return None
+    if model.unk_token is not None and len(model.unk_token) == 1:  # stands for itself too, and then not for a run
         return None
     made = {*table.joined.tolist()}
     characters = {token for token in model.vocab if len(token) == 1}

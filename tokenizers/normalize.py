@@ -5,6 +5,7 @@ character came from. Each step takes such a list and returns one, so offsets sur
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import unicode_compat, unicode_tables
+from .parts import Character, Span
 
 REPLACEMENT, SURROGATE = "\ufffd", re.compile("[\ud800-\udfff]")
 HANGUL_FIRST, HANGUL_LAST = 0xAC00, 0xD7A3
@@ -173,29 +175,29 @@ def ranges(text: str) -> list[Span]:
     return [(int(a, 16), int(b or a, 16)) for a, _, b in ends]
 
 
-def table_texts(name, compat):
+def table_texts(name: str, compat: str) -> tuple[str, str]:
     """Text of the named table, and of what differs in it."""
     return getattr(unicode_tables, name), getattr(unicode_compat, name, "") if compat == "hf" else ""
 
 
 @cache
-def table_ranges(name, compat="hf"):
+def table_ranges(name: str, compat: str = "hf") -> list[Span]:
     """[(first, last)] of the named set of code points."""
-    bounds = set()
+    bounds: set[int] = set()
     for a, b in (found for text in table_texts(name, compat) for found in ranges(text)):
         bounds ^= {a, b + 1}  # the code points that are in one of the two
-    bounds = sorted(bounds)
-    return [(a, b - 1) for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
+    order = sorted(bounds)
+    return [(a, b - 1) for a, b in zip(order[::2], order[1::2], strict=True)]
 
 
 @cache
-def code_points(name, compat="hf"):
+def code_points(name: str, compat: str = "hf") -> frozenset[str]:
     """The named set of characters."""
     return frozenset(chr(c) for a, b in table_ranges(name, compat) for c in range(a, b + 1))
 
 
 @cache
-def mapping(name, compat="hf"):
+def mapping(name: str, compat: str = "hf") -> dict[str, str]:
     """The named {character: its replacement}."""
     pairs = (part.split("=") for text in table_texts(name, compat) for part in text.split())
     found = {chr(int(c, 16)): "".join(chr(int(o, 16)) for o in out.split(".")) for c, out in pairs}
@@ -203,7 +205,7 @@ def mapping(name, compat="hf"):
 
 
 @cache
-def combining_classes(compat="hf"):
+def combining_classes(compat: str = "hf") -> dict[str, int]:
     """{character: canonical combining class} where the class is not 0."""
     lines = (line.split(":") for text in table_texts("COMBINING_CLASSES", compat) for line in text.split(";") if line)
     found = {chr(c): int(k) for k, text in lines for a, b in ranges(text) for c in range(a, b + 1)}
@@ -254,9 +256,9 @@ def fold_table(normalizer: BertNormalizer) -> FoldTable:
             kind[ord(c)] = REORDER
         _fold_hangul(kind, start, outputs)
     step = BertNormalizer(False, False, normalizer.strips, normalizer.lowercase)
-    changed = sorted(c for c in changed if kind[ord(c)] != REORDER)
-    results = step.normalize("\n".join(changed)).text.split("\n") if changed else []
-    for c, out in zip(changed, results, strict=True):
+    alone = sorted(c for c in changed if kind[ord(c)] != REORDER)
+    results = step.normalize("\n".join(alone)).text.split("\n") if alone else []
+    for c, out in zip(alone, results, strict=True):
         if kind[ord(c)] != ALONE or c in punctuation:  # a compatibility ideograph stays alone
             kind[ord(c)] = LOOK_UP
         start[ord(c)] = len(outputs) if out else 1

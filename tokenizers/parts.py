@@ -55,7 +55,7 @@ class Engine(Protocol):
 
     @property
     def normalizes(self) -> bool:
-        """Whether it applies BERT's normalizer itself; any other has done its work before."""
+        """Whether it takes texts as they are; else as the normalizer leaves them."""
 
     def segment(self, texts: list[str], threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, starts, plain) of texts; those set in `plain` are left to the plain form."""

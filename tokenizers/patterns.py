@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from .normalize import table_ranges
+from .parts import Span
 
 WORD, JOINERS = r"\w", (0x200C, 0x200D)  # word characters of the table that the library's expressions don't have
 FRACTIONS = "\xb2\xb3\xb9\xbc-\xbe"  # \w of the library's expressions has them, but not inside a class: [\w] lacks them

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from .normalize import Normalized, code_points, table_ranges
+from .parts import PreTokenizer, Span
 from .patterns import compiled
 
 

@@ -1,14 +1,22 @@
 """Text → tokens: normalizer, pre-tokenizer, model, and the tokens that stand beside the model, found in the text."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .added_tokens import AddedToken, AddedTokens
 from .normalize import Identity, unchanged
+from .parts import Decoder, Model, Normalizer, PlacedToken, PreTokenizer, Special, Token
 from .pretokenize import prefixed
 from .segments import Segments, of_rows, replace_rows
 from .template import SEQUENCES
+
+if TYPE_CHECKING:
+    from .template import Template
 
 LONGEST_REMEMBERED = 64  # characters of a piece: with the number of pieces it bounds the memory
 
@@ -17,7 +25,15 @@ class Segmenter:
     """A model with what stands around it, and the way of texts through it."""
 
     def __init__(
-        self, model, normalizer, pretokenizer, template, decoder, special_tokens, file_settings=None, added_tokens=None
+        self,
+        model: Model,
+        normalizer: Normalizer,
+        pretokenizer: PreTokenizer,
+        template: Template,
+        decoder: Decoder,
+        special_tokens: Mapping[str, int],
+        file_settings: dict[str, Any] | None = None,
+        added_tokens: Iterable[AddedToken] | None = None,
     ):
         self.model, self.normalizer, self.pretokenizer = model, normalizer, pretokenizer
         self.template, self.decoder, self.special_tokens = template, decoder, dict(special_tokens)
@@ -26,7 +42,7 @@ class Segmenter:
         self.added_tokens = sorted(added_tokens, key=lambda token: token.id)
         self.file_settings = file_settings or {}  # tokenizer.json's truncation and padding: kept, not applied
         self._vocab = {**model.vocab, **{token.content: token.id for token in self.added_tokens}}
-        self._tokens = [None] * (max(self._vocab.values()) + 1)  # None where no token has that id
+        self._tokens: list[str | None] = [None] * (max(self._vocab.values()) + 1)  # None: no token has that id
         for token, i in self._vocab.items():
             if self._tokens[i] is not None:
                 raise ValueError(f"id {i} is that of {self._tokens[i]!r} and of {token!r}")
@@ -37,30 +53,33 @@ class Segmenter:
         for name, _ in (*template.single, *template.pair):
             if name not in SEQUENCES and name not in self.special_tokens:
                 raise ValueError(f"the template names {name!r}, which is not a special token")
-        self._honoured = {}
+        self._honoured: dict[Special, AddedTokens] = {}
 
     # Vocabulary
 
     @property
-    def vocab(self):
+    def vocab(self) -> dict[str, int]:
         """{token: id}, a copy."""
         return dict(self._vocab)
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
+        """One more than the largest id: what a table of embeddings needs rows for."""
         return len(self._tokens)
 
-    def token_to_id(self, token):
+    def token_to_id(self, token: str) -> int | None:
         """Id of a token, None where there is none."""
         return self._vocab.get(token)
 
-    def id_to_token(self, i):
+    def id_to_token(self, i: int) -> str | None:
         """Token of an id, None where there is none."""
         return self._tokens[i] if 0 <= i < len(self._tokens) else None
 
     # Text → ids
 
-    def segment(self, text, allowed_special=(), match=None):
+    def segment(
+        self, text: str, allowed_special: Special = (), match: Callable[[str], list[Token]] | None = None
+    ) -> list[PlacedToken]:
         """[(id, start, end, word)] of one text, step by step: the definition that `segment_batch` must equal.
 
         match: how a piece is cut, if not as the model does it.
@@ -85,7 +104,7 @@ class Segmenter:
             tokens = list(map(tuple, table.tolist()))
         return tokens
 
-    def segment_batch(self, texts, allowed_special=(), threads=1):
+    def segment_batch(self, texts: Sequence[str], allowed_special: Special = (), threads: int = 1) -> Segments:
         """Segments of a list of texts: the kernel's, and the plain form's for the few texts that it leaves out."""
         allowed_special = self.special_names(allowed_special, "allowed_special")
         if self._engine is None:
@@ -111,7 +130,7 @@ class Segmenter:
         return replace_rows(segments, rows) if rows else segments
 
     def _prepare(self, texts):
-        """{row: Normalized} of the texts that change before the kernel, which may not know the normalizer."""
+        """{row: Normalized} of the texts that change before the engine, which may normalize itself."""
         normalizes = not (self._engine.normalizes or isinstance(self.normalizer, Identity))
         prefixes = getattr(self.pretokenizer, "add_prefix_space", False)
         changed = {}
@@ -152,7 +171,7 @@ class Segmenter:
     def _engine(self):
         return self.model.engine(self.normalizer, self.pretokenizer)
 
-    def forget(self):
+    def forget(self) -> None:
         """Empty the caches of text seen before: only speed and memory change."""
         self.__dict__.pop("_remembered", None)
         if self._engine is not None:
@@ -160,7 +179,7 @@ class Segmenter:
 
     # Special tokens in text
 
-    def special_names(self, value, name):
+    def special_names(self, value: Special, name: str) -> Special:
         """What an argument that names special tokens says: "all", or a frozenset of them.
 
         Raises   ValueError: another str, which a single token is taken for, or no special token
@@ -174,7 +193,7 @@ class Segmenter:
             raise ValueError(f"{name}: {sorted(unknown, key=repr)} are no special tokens of this tokenizer")
         return names
 
-    def honoured(self, allowed_special=()):
+    def honoured(self, allowed_special: Special = ()) -> AddedTokens:
         """AddedTokens that count in a text: the special ones that are allowed, and all that are not special."""
         names = self.special_names(allowed_special, "allowed_special")
         if names not in self._honoured:

@@ -187,7 +187,7 @@ class SentencePiece(Tokenizer):
         """ValueError: the normalizer and the settings fit a .model file only."""
         raise ValueError("a SentencePiece tokenizer is saved as .model: save(path)")
 
-    def nbest(self, text, n, *, with_scores=False):
+    def nbest(self, text: str, n: int, *, with_scores: bool = False) -> list:
         """The n most probable Encodings of a text, best first (Unigram only); with_scores: (log probability, Encoding).
 
         Raises   TypeError: text is not a str; ValueError: n < 1, or the model has no probabilities

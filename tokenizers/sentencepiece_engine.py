@@ -3,7 +3,9 @@
 BPE's tables say which pieces can be made of two others: SentencePiece knows a score of each piece, not its merges.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from .unigram_kernel import Lattice, Scores
 from .utf8 import byte_array, character
 
 if TYPE_CHECKING:
-    from .charsmap import SentencePieceNormalizer
-    from .pieces import Pieces
+    from .sentencepiece import SentencePieceBPE
+    from .unigram import Unigram
+
+    pass
 
 
 class Parts(NamedTuple):
@@ -111,7 +115,7 @@ def room_for(size: int, longest: int, room: Room | None) -> Room:
 # What the models bring
 
 
-def unigram_parts(model):
+def unigram_parts(model: Unigram) -> Parts:
     """Parts of a Unigram."""
     text = {piece: i for piece, i in model.text_ids.items() if model.kinds[i] != UNUSED}
     scores, unknown = np.array(model.piece_scores, np.float64), float(model.unknown_score)
@@ -125,7 +129,7 @@ def unigram_parts(model):
     )
 
 
-def bpe_parts(model):
+def bpe_parts(model: SentencePieceBPE) -> Parts | None:
     """Parts of a SentencePieceBPE; None where the search of bpe_kernel.py does not fit: for one with unused pieces, or
     with pieces of characters that are none."""
     text, kept = model.text_ids, model.of_kind(USER_DEFINED)

@@ -144,7 +144,7 @@ def usual_pieces(data):
     return strings, scores.tolist(), kinds.tolist(), int(stops[n - 1]) if n else 0
 
 
-def read_normalizer(spec, **more):
+def read_normalizer(spec: dict[str, Any], **more: Any) -> SentencePieceNormalizer:
     names = ("charsmap", "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces", "name")
     return SentencePieceNormalizer(**{name: spec[name] for name in names if name in spec}, **more)
 

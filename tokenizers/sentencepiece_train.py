@@ -200,7 +200,7 @@ def count_words(
 
 def unchanged(words: Words, normalizer: SentencePieceNormalizer, symbols: Collection[str]) -> np.ndarray:
     """(0x110000,) bool: characters of the words that stay as they are, never compose with others, begin no symbol."""
-    plain, normalize = np.zeros(0x110000, bool), inside(normalizer).normalize
+    plain, normalize = np.zeros(0x110000, bool), endless(normalizer).normalize
     for code in np.unique(words.units).tolist():
         mark = unicodedata.category(chr(code))[0] == "M" or 0x1100 <= code < 0x1200  # Hangul jamo compose too
         plain[code] = not mark and normalize(chr(code)).text == chr(code)
@@ -208,14 +208,14 @@ def unchanged(words: Words, normalizer: SentencePieceNormalizer, symbols: Collec
     return plain
 
 
-def inside(normalizer):
+def endless(normalizer: SentencePieceNormalizer) -> SentencePieceNormalizer:
     """The normalizer without what it does at the ends of a text."""
     return replace(normalizer, add_dummy_prefix=False, remove_extra_whitespaces=False)
 
 
 def rewriter(normalizer: SentencePieceNormalizer, plain: np.ndarray) -> Callable[[str], str]:
     """Normalization of text, a stretch that may change at a time: of these there are few different ones."""
-    inner = inside(normalizer)
+    inner = endless(normalizer)
     normalize = cache(lambda stretch: inner.normalize(stretch).text)
     if not plain.any():
         return normalize

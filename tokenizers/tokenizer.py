@@ -1,12 +1,19 @@
 """The pipeline: text → normalizer → words → model → template → ids, with offsets into the text at every token."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bpe import BPE
 from .decoders import closed_up_text
 from .encoding import Batch, Encoding, Kept
 from .inputs import check_texts, check_words, whole_number, without_surrogates
+from .parts import Special, Texts
 from .segmenter import Segmenter
 from .segments import of_rows, of_words, split_rows
 from .template import SEQUENCES
@@ -25,7 +32,7 @@ from .truncation import (
 )
 
 if TYPE_CHECKING:
-    from .template import Template
+    pass
 
 PAD_TOKENS = ("[PAD]", "<pad>")
 NAMES = {"A": "texts", "B": "pairs"}  # in errors
@@ -40,7 +47,7 @@ class Tokenizer(Segmenter):
     names, or any that is not allowed where it is "all", is refused (as in tiktoken). Added words that are not special
     are always honoured.
 
-    >>> from tokenizers import BertPreTokenizer, Template, WordLevel, decoders
+    >>> from tokenizers import BertNormalizer, BertPreTokenizer, Template, WordLevel, decoders
     >>> model = WordLevel({"[UNK]": 0, "hello": 1, "world": 2})
     >>> tokenizer = Tokenizer(model, BertNormalizer(), BertPreTokenizer(), Template(), decoders.Spaced(), {"[UNK]": 0})
     >>> found = tokenizer.encode("Hello, World")
@@ -48,7 +55,7 @@ class Tokenizer(Segmenter):
     (['hello', '[UNK]', 'world'], [(0, 5), (5, 6), (7, 12)])
     """
 
-    def encode(self, text, pair=None, add_special_tokens=True, **options):
+    def encode(self, text: str, pair: str | None = None, add_special_tokens: bool = True, **options: Any) -> Encoding:
         """Encoding of one text or one pair. options: those of encode_batch that fit one text.
 
         Raises   TypeError: text or pair is not a str

@@ -171,7 +171,7 @@ class Unigram(Pieces):
                 arriving[end].append((i, start, float(score)))
         return arriving
 
-    def engine(self, normalizer, pretokenizer):
+    def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
         """The fast form of the pipeline; None where it is neither SentencePiece's nor cut into words as T5's."""
         from .charsmap import SentencePieceNormalizer
         from .metaspace_engine import words_engine

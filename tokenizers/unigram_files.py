@@ -5,6 +5,7 @@ import binascii
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import regex
 
@@ -49,24 +50,27 @@ class Precompiled(Normalizer):
         except binascii.Error as error:
             raise ValueError(f"precompiled_charsmap: not base64: {error}") from error
 
-    def normalize(self, text):
+    def normalize(self, text: str) -> Normalized:
         """Normalized form of a text; only what may change is looked at closely."""
         text = replace_surrogates(text)
         changing = "".join(c for c in set(text) if not self._stays(c))
         if not changing:
             return unchanged(text)
-        out, found, at = [], [], 0
+        texts: list[str] = []
+        found, at = [], 0
         for match in stretches(changing).finditer(text):
             start, end = max(match.start() - 1, 0), min(match.end() + 1, len(text))
             closely = self._remembered if end - start <= LONGEST_REMEMBERED else self._closely
             normal = closely(text[start:end])
-            out += text[at:start], normal.text
+            texts += text[at:start], normal.text
             found.append((start, end, normal))
             at = end
-        out = "".join([*out, text[at:]])
+        out = "".join([*texts, text[at:]])
         if all(isinstance(normal.starts, range) for *_, normal in found):
             return unchanged(out)
-        starts, ends, at = [], [], 0
+        starts: list[int] = []
+        ends: list[int] = []
+        at = 0
         for start, end, normal in found:
             starts += [*range(at, start), *(start + a for a in normal.starts)]
             ends += [*range(at + 1, start + 1), *(start + b for b in normal.ends)]

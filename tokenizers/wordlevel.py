@@ -78,9 +78,6 @@ class WordLevelEngine:
 
     normalizes = False
 
-    def __init__(self, model, pretokenizer):
-        self.model, self.pretokenizer, self.workspaces = model, pretokenizer, []
-
     def __init__(self, model: WordLevel, pretokenizer: Splitter):
         self.model, self.pretokenizer = model, pretokenizer
         self.workspaces: list = []

@@ -17,6 +17,7 @@ import numpy as np
 from ._jit import bare, inlined
 from .engine import LONG_KEY, LONGEST_CACHED, SHORT_KEY, SPILL, Engine, code_array, recall, remember
 from .normalize import ALONE, PUNCTUATION_BIT, REORDER, SPACE, BertNormalizer, fold_table
+from .parts import Normalizer
 from .trie import build_trie, step, token_of
 from .utf8 import FLAGS, U64, character, digit_flags, encode, first_flag, letter_flags, load, put_character
 
@@ -224,12 +225,10 @@ def place_block(codes, starts, fold, rules, lengths, ids, row_starts, places):
 class WordPieceEngine(Engine):
     """Tables of one WordPiece tokenizer."""
 
-    normalizes = True
-
-    def __init__(self, normalizer: BertNormalizer, pretokenizer: BertPreTokenizer, model: WordPiece):
+    def __init__(self, normalizer: Normalizer, pretokenizer: BertPreTokenizer, model: WordPiece):
         super().__init__()
         self.normalizes = isinstance(normalizer, BertNormalizer)
-        if not self.normalizes:
+        if not isinstance(normalizer, BertNormalizer):
             normalizer = BertNormalizer(False, False, False, False)
         self.fold, self.model = fold_table(normalizer), model
         self.trie = build_trie({encode(token): i for token, i in model.vocab.items()})
