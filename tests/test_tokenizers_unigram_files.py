@@ -145,6 +145,15 @@ READ = {
     "llama": read(LLAMA),
     "unknown": read(LLAMA, byte_fallback=False),
 }
+
+
+def test_scores_count_as_the_library_reads_them():
+    """Seventeen digits are rounded twice there, a few are exact; what is saved is the score itself."""
+    tok = read(T5, vocab=[["</s>", 0.0], ["<unk>", 0.0], ["▁", -2.0122928619384766], ["a", -1.5], ["b", -1e-7]])
+    assert tok.model.scores[2:] == [-2.0122928619384766, -1.5, -1e-7]
+    assert tok.model.piece_scores[2:] == [-2.012292861938477, -1.5, -1e-7]
+
+
 SHORT_TEXTS = st.text("ab  ▁\n\u3000\xa0ﬁ①\u0301é中\ud800", max_size=9) | st.text("bc ", max_size=40)
 
 

@@ -84,7 +84,7 @@ class BPE:
         ignore_merges: bool = False,
         special_tokens: Iterable[str] = (),
     ):
-        self.vocab, self.merges, self.ignore_merges = vocab, [(left, right) for left, right in merges], ignore_merges
+        self.vocab, self.merges, self.ignore_merges = vocab, list(merges), ignore_merges
         self.by_rank = ranks is not None  # tiktoken's kind: merges of equal rank
         self.special_tokens = frozenset(special_tokens)
         if missing := [byte for byte, token in ALPHABET.items() if token not in self.vocab or token in special_tokens]:
@@ -94,7 +94,7 @@ class BPE:
         self.table = merge_table(vocab, self.merges, ranks, self.special_tokens)
 
     @cached_property
-    def pairs(self):
+    def pairs(self) -> dict[tuple[int, int], tuple[int, int]]:
         """{(id, id): (rank, id of the joined token)}"""
         return self.table.pairs()
 

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .bpe import ALPHABET, BPE, byte_level, unspell
 from .json_parts import checked_vocab, read_text, typed
@@ -112,11 +112,10 @@ def from_vocab_and_merges(vocab: Any, merges_path: Path) -> Tokenizer:
         raise ValueError(f"{merges_path.name}: the last line has no end: empty or cut off")
     lines = text[:-1].replace("\r\n", "\n").removesuffix("\r").split("\n")
     head = int(lines[0].startswith("#version"))
-    parts = [line.split(" ") for line in lines[head:]]
-    if set(map(len, parts)) - {2} or not all(map(all, parts)):
-        number = next(n for n, pair in enumerate(parts, head) if len(pair) != 2 or not all(pair))
+    merges = cast("list[tuple[str, str]]", [tuple(line.split(" ")) for line in lines[head:]])
+    if set(map(len, merges)) - {2} or not all(map(all, merges)):
+        number = next(n for n, pair in enumerate(merges, head) if len(pair) != 2 or not all(pair))
         raise ValueError(f"{merges_path.name}: line {number + 1}: expected two tokens, got {lines[number]!r:.40}")
-    merges = [(left, right) for left, right in parts]
     made = {*ALPHABET.values(), *map("".join, merges)}
     specials = [token for token in checked_vocab(vocab) if token not in made]
     return byte_level(BPE(vocab, merges, special_tokens=specials), "gpt2", specials)

@@ -42,7 +42,7 @@ class CharacterBPE:
         byte_fallback: bool = False,
         ignore_merges: bool = False,
     ):
-        self.vocab, self.merges = vocab, [(left, right) for left, right in merges]
+        self.vocab, self.merges = vocab, list(merges)
         self.unk_token, self.fuse_unk, self.byte_fallback = unk_token, fuse_unk, byte_fallback
         self.ignore_merges = ignore_merges
         self.byte_ids = [vocab.get(piece, -1) for piece in BYTE_PIECES] if byte_fallback else []  # -1: none
@@ -55,7 +55,7 @@ class CharacterBPE:
         self.table = merge_table(vocab, self.merges)
 
     @cached_property
-    def pairs(self):
+    def pairs(self) -> dict[tuple[int, int], tuple[int, int]]:
         """{(id, id): (rank, id of the joined token)}"""
         return self.table.pairs()
 

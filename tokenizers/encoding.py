@@ -137,10 +137,12 @@ class Batch:
 
     @cached_property
     def ids(self) -> np.ndarray:
+        """(T,) int32."""
         return self._lay_out(np.int32, lambda segments: segments.ids, lambda piece: piece[2])
 
     @cached_property
     def type_ids(self) -> np.ndarray:
+        """(T,) int32: the segment of each token, as the template numbers it."""
         return self._repeat(lambda piece: piece[1])
 
     @cached_property

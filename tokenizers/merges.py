@@ -53,4 +53,4 @@ def read_merges(found: object) -> list[tuple[str, str]]:
     for pair, merge in zip(pairs, merges, strict=True):
         if type(merge) not in (list, tuple) or len(merge) != 2 or not type(merge[0]) is type(merge[1]) is str:
             raise ValueError(f"merges: expected pairs of tokens, got {pair!r:.40}")
-    return [(left, right) for left, right in merges]
+    return list(map(tuple, merges))

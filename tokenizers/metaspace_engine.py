@@ -58,17 +58,20 @@ class WordsEngine(SentencePieceEngine):
     normalizes = False  # the characters; that is done before
     sums_anew = True
 
-    def __init__(self, model):
+    def __init__(self, model: Unigram):
         super().__init__(SentencePieceNormalizer(), model, unigram_parts(model))
         self.other_blanks = re.compile("[" + "".join(code_points("WHITE_SPACE") - {" "}) + "]")
 
-    def segment(self, texts, threads=1):
+    def segment(self, texts: list[str], threads: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As every engine's; texts that hold ▁ are left to the plain form."""
         apart = np.fromiter((SPACE in text for text in texts), bool, len(texts))  # its own ▁ stands for the one put in
         texts = ["" if a else self.other_blanks.sub(" ", text) for a, text in zip(apart, texts, strict=True)]
         ids, starts, plain = super().segment(texts, threads)
         return ids, starts, plain | apart
 
-    def locate(self, texts, ids, starts, threads=1):
+    def locate(
+        self, texts: list[str], ids: np.ndarray, starts: np.ndarray, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The ▁ before a word comes from its first character, not from the blank."""
         texts = [self.other_blanks.sub(" ", text) for text in texts]
         offsets, word_ids = super().locate(texts, ids, starts, threads)
@@ -84,11 +87,13 @@ class WordsEngine(SentencePieceEngine):
 class WholeTextEngine(SentencePieceEngine):
     """Llama's: a text is one piece, with a ▁ before it and for each blank."""
 
-    def __init__(self, model, parts):
+    def __init__(self, model: CharacterBPE, parts: Parts):
         normalizer = SentencePieceNormalizer(remove_extra_whitespaces=False)
         super().__init__(normalizer, model, parts)
 
-    def locate(self, texts, ids, starts, threads=1):
+    def locate(
+        self, texts: list[str], ids: np.ndarray, starts: np.ndarray, threads: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The ▁ before a text comes from its first character."""
         offsets, word_ids = super().locate(texts, ids, starts, threads)
         return np.maximum(offsets, offsets[:, :1] + [0, 1]), np.zeros_like(word_ids)

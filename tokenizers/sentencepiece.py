@@ -108,8 +108,11 @@ class SentencePieceBPE(Pieces):
 
     def engine(self, normalizer: Normalizer, pretokenizer: PreTokenizer) -> SentencePieceEngine | None:
         """The fast form of the pipeline: `segment(texts)`."""
+        from .charsmap import SentencePieceNormalizer
         from .sentencepiece_engine import SentencePieceEngine, bpe_parts
 
+        if not isinstance(normalizer, SentencePieceNormalizer):
+            return None
         return SentencePieceEngine(normalizer, self, bpe_parts(self))
 
 

@@ -15,11 +15,13 @@ from .charsmap_kernel import OVERFLOW, Normal, by_words, character_end, follows_
 from .engine import SPILL, Cache, Engine, empty_cache, encoded
 from .pieces import NORMAL, SPACE, UNUSED, USER_DEFINED
 from .sentencepiece_kernel import PAIR_BITS, Model, Output, Room, locate_block, pair_bit, segment_block
-from .trie import build_trie
+from .trie import Trie, build_trie
 from .unigram_kernel import Lattice, Scores
 from .utf8 import byte_array, character
 
 if TYPE_CHECKING:
+    from .character_bpe import CharacterBPE
+    from .charsmap import SentencePieceNormalizer
     from .sentencepiece import SentencePieceBPE
     from .unigram import Unigram
 
@@ -52,7 +54,9 @@ class SentencePieceEngine(Engine):
     normalizes = True
     sums_anew = False  # whether Unigram's sums begin anew at every word
 
-    def __init__(self, normalizer, model, parts):
+    def __init__(
+        self, normalizer: SentencePieceNormalizer, model: Unigram | SentencePieceBPE | CharacterBPE, parts: Parts | None
+    ):
         """parts: of the model, or None."""
         super().__init__()
         self.rules, self.tables, self.longest = rules_of(normalizer), None, 2 * max(map(len, model.vocab))
@@ -147,7 +151,9 @@ def bpe_parts(model: SentencePieceBPE) -> Parts | None:
     return merge_parts(text, strings, spelled, make_merges(left, right, ranks[joined], joined), trie, kept)
 
 
-def merge_parts(text, strings, spelled, every, trie, kept):
+def merge_parts(
+    text: dict[str, int], strings: list[str], spelled: list[bytes], every: Merges, trie: Trie, kept: dict[str, int]
+) -> Parts:
     """Parts of a model of the Merges `every`. spelled: the bytes of each piece by id, b"" where none is in text."""
     data, starts = byte_array(spelled)
     symbols = np.full(len(data), -1, np.int32)

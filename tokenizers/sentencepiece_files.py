@@ -90,22 +90,26 @@ def from_model(data: bytes) -> SentencePiece:
 
     Raises   ValueError: says at which byte it is cut off or broken, or what in it is not supported
     """
-    (*columns, at), parts = usual_pieces(data), {}
+    pieces, scores, kinds, at = usual_pieces(data)
+    parts: dict[int, dict[str, Any]] = {}
     for number, wire, start, end in fields(data, at, len(data)):
         if number == 1 and wire == BYTES:
             piece = read_message(data, start, end, PIECE)
-            for column, (name, default) in zip(columns, PIECE_DEFAULTS, strict=True):
-                column.append(piece.get(name, default))
+            pieces.append(piece.get("piece", ""))
+            scores.append(piece.get("score", 0.0))
+            kinds.append(piece.get("kind", NORMAL))
         elif number in (2, 3, 5) and wire == BYTES:
             parts[number] = read_message(data, start, end, NORMALIZER if number > 2 else TRAINER)
-    if not columns[0] or 2 not in parts or 3 not in parts:
-        missing = "pieces" if not columns[0] else "the trainer's settings" if 2 not in parts else "the normalizer"
+    if not pieces or 2 not in parts or 3 not in parts:
+        missing = "pieces" if not pieces else "the trainer's settings" if 2 not in parts else "the normalizer"
         raise ValueError(f"lacks {missing}: no SentencePiece model, or cut off")
     settings, spec = parts[2], parts[3]
     kind = settings.get("model_type", 1)
     if kind not in (1, 2):
         raise ValueError(f"model_type {MODEL_TYPES.get(kind, kind)!r} is not supported")
-    model = (Unigram, SentencePieceBPE)[kind - 1](*columns, byte_fallback=settings.get("byte_fallback", False))
+    model = (Unigram, SentencePieceBPE)[kind - 1](
+        pieces, scores, kinds, byte_fallback=settings.get("byte_fallback", False)
+    )
     suffix, kept = settings.get("treat_whitespace_as_suffix", False), tuple(model.of_kind(USER_DEFINED))
     normalizer = read_normalizer(spec, whitespace_as_suffix=suffix, user_defined=kept)
     denormalizer = read_normalizer(parts[5]) if parts.get(5, {}).get("charsmap") else None
@@ -113,10 +117,7 @@ def from_model(data: bytes) -> SentencePiece:
     return SentencePiece(model, normalizer, settings=settings, unk_surface=surface, denormalizer=denormalizer)
 
 
-PIECE_DEFAULTS = ("piece", ""), ("score", 0.0), ("kind", NORMAL)
-
-
-def usual_pieces(data):
+def usual_pieces(data: bytes) -> tuple[list[str], list[float], list[int], int]:
     """Strings, scores and kinds of the pieces that a file begins with, and where they end.
 
     Stops at the first that is not laid out as trainers do: string, score, and kind unless it is normal, each length in
@@ -145,6 +146,7 @@ def usual_pieces(data):
 
 
 def read_normalizer(spec: dict[str, Any], **more: Any) -> SentencePieceNormalizer:
+    """Normalizer of a NormalizerSpec's fields."""
     names = ("charsmap", "add_dummy_prefix", "remove_extra_whitespaces", "escape_whitespaces", "name")
     return SentencePieceNormalizer(**{name: spec[name] for name in names if name in spec}, **more)
 

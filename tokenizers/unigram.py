@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,9 @@ class Unigram(Pieces):
             raise ValueError(f"compat: expected one of {', '.join(COMPAT)}, got {compat!r}")
         self.compat = compat
         self.number: Callable[[float], Any] = np.float32 if compat == "sentencepiece" else float
-        counted = [s for s, kind in zip(self.scores, self.kinds, strict=True) if kind == NORMAL or compat == "hf"]
-        self.unknown_score = self.number(self.number(min(counted, default=0.0)) - self.number(UNKNOWN_PENALTY))
-        self.piece_scores = [self.number(score) for score in self.scores]
+        self.piece_scores = [np.float32(s) if compat == "sentencepiece" else as_read(s) for s in self.scores]
+        counted = [s for s, kind in zip(self.piece_scores, self.kinds, strict=True) if kind == NORMAL or compat == "hf"]
+        self.unknown_score = self.number(min(counted, default=self.number(0.0)) - self.number(UNKNOWN_PENALTY))
         for piece, i in self.of_kind(USER_DEFINED).items():  # above any sum of logarithms, and most for one long piece
             self.piece_scores[i] = self.number(0.1 * (len(piece.encode()) - 1))
         self.longest = max(map(len, self.text_ids), default=1)
@@ -180,6 +181,19 @@ class Unigram(Pieces):
         if isinstance(normalizer, SentencePieceNormalizer):
             return SentencePieceEngine(normalizer, self, unigram_parts(self))
         return words_engine(self, pretokenizer)
+
+
+def as_read(score: float) -> float:
+    """A score as Hugging Face's library reads it from a file: its digits, rounded, times or by a power of ten.
+
+    That rounds twice: of 17 digits the last bit may be off, which decides between paths that tie but for rounding.
+
+    Source   serde_json 1.0, f64_from_parts
+    """
+    sign, digits, exponent = Decimal(repr(score)).as_tuple()
+    whole, places = float(int("".join(map(str, digits)))), int(exponent)
+    value = whole * float(f"1e{places}") if places >= 0 else whole / float(f"1e{-places}")
+    return -value if sign else value
 
 
 def _unlink(link):
