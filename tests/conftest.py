@@ -15,16 +15,20 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def kernel_digest():
-    """A name for the present text of every file that holds kernels."""
-    files = sorted(path for package in ("ann", "minibert", "tokenizers") for path in (ROOT / package).rglob("*.py"))
+def kernel_digest(root=ROOT):
+    """A name for the present text of every file of a tree that holds kernels."""
+    files = sorted(path for package in ("ann", "minibert", "tokenizers") for path in (root / package).rglob("*.py"))
     sources = [source for source in (path.read_bytes() for path in files) if b"_jit" in source]
     return hashlib.sha256(b"\0".join(sources)).hexdigest()[:12]
 
 
+def kernel_cache(root=ROOT):
+    """Where the compiled kernels of a tree are."""
+    return root / ".numba" / f"{kernel_digest(root)}-{version('numba')}{checked}"
+
+
 checked = "-boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0") else ""
-cache = f"{kernel_digest()}-{version('numba')}{checked}"
-os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".numba" / cache)  # before Numba is imported
+os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache())  # before Numba is imported
 
 EXAMPLES = {"quick": 10, "dev": 50, "ci": 500}  # quick: for interpreted and bounds-checked kernels
 profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")

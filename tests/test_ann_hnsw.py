@@ -155,6 +155,16 @@ def test_search_layer_allowed_equals_search_layer():
         assert found[0] == found[1]
 
 
+def test_hnsw_filter_that_hides_all_the_nearest():
+    """Nearly all rows are allowed, but none of those that a walk without the filter ends with: it starts again."""
+    index, rows = ann.HNSW(2, "l2", M=4, ef_construction=10), gaussian(0, 160, 2)
+    index._better_exact = lambda allowed, ef: False  # always walk the graph
+    index.add(rows)
+    nearest = np.argsort(((rows - rows[0]) ** 2).sum(axis=1))
+    ids, _ = index.search(rows[:1], k=5, ef=8, allow=nearest[20:])
+    assert (ids >= 0).all() and not np.isin(ids, nearest[:20]).any()
+
+
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 @pytest.mark.parametrize("kind", ["all", "half", "shuffled", "groups", "pairs", "few"])
 def test_hnsw_copies_hide_nothing(kind, metric):

@@ -344,3 +344,19 @@ def test_softmax_in_float32_equals_its_formula(x, scale):
     np.testing.assert_allclose(y[:, :-2], ops.softmax(x)[0], rtol=1e-6)
     slopes = softmax_slope_fast(x, y[:, :-2].copy()), softmax_slope(x.astype(float), y[:, :-2].astype(float))
     np.testing.assert_allclose(*slopes, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", range(1, 10))
+def test_softmax_of_large_scores_wherever_the_largest_stands(width, dtype):
+    """Scores thousands apart: 1 for the largest, 0 for all others, at every place of every width."""
+    y, _ = ops.softmax(np.eye(width, dtype=dtype) * 4000)
+    np.testing.assert_array_equal(y, np.eye(width))
+
+
+def test_max_pooling_backward_gives_the_first_of_equal_values_all():
+    """The second of two equal rows gets nothing, in each sequence."""
+    batch = Ragged.from_sequences([[1, 1, 1], [1, 1]])
+    x = np.array([[0.0], [2.0], [2.0], [3.0], [3.0]])
+    _, cache = ops.max_pooling(x, batch)
+    assert ops.max_pooling_backward(np.array([[5.0], [7.0]]), cache)[:, 0].tolist() == [0, 5, 0, 7, 0]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from helpers import interpreted
 from minibert.checkpoint import CheckpointError
-from minibert.retrieval.bm25 import BM25
+from minibert.retrieval.bm25 import BM25, Postings, highest_impacts, search_batch
 from minibert.retrieval.words import Vocabulary, words
 from oracles.bm25 import bm25 as oracle
 
@@ -246,3 +246,14 @@ def test_bm25_refuses_bad_input(call, error, message):
     """Errors say what was expected, what came and where."""
     with pytest.raises(error, match=message):
         call()
+
+
+def test_bm25_tie_with_a_row_that_only_the_later_word_finds():
+    """Rows met by the first word do not shut out one of the second that is just as good and stands before them."""
+    starts = np.array([0, 1, 20])  # the first word is in row 1, the second in row 0 and in many others
+    rows, impacts = np.array([1, 0, *range(2, 20)], np.int32), np.array([1, 1, *[0.5] * 18], np.float32)
+    postings = Postings(starts, rows, impacts, highest_impacts(starts, impacts))
+    found, scores = np.full((1, 1), -1, np.int64), np.zeros((1, 1), np.float32)
+    terms, weights = np.array([0, 1]), np.ones(2, np.float32)
+    search_batch(postings, 20, np.array([0, 2]), terms, weights, np.empty(0, np.bool_), False, found, scores)
+    assert found.tolist() == [[0]] and scores.tolist() == [[1.0]]

@@ -16,6 +16,12 @@ from tokenizers.pretokenize import PATTERNS
 
 WORDS = st.text("aab é", max_size=14)
 names = st.sampled_from(sorted(PATTERNS))
+# in the first of two texts the search goes back from several places, which the second may not find marked
+DEAD_ENDS = [(b"b", b"a"), (b"ba", b"ba"), (b"ba", b"b"), (b"bab", b"a"), (b"bab", b"ba"), (b"bab", b"b")]
+DEAD_ENDS += [(b"a", b"baba"), (b"babba", b"a"), (b"a", b"babba"), (b"babb", b"ba")]
+# two neighbours made at one rank: the right one came later, so it is taken apart first
+MADE_ALIKE = [(b"a", b"a"), (b"b", b"a"), (b"a", b"b"), (b"a", b"aa"), (b"ba", b"ab"), (b"aa", b"b")]
+MADE_ALIKE += [(b"aaa", b"aaa"), (b"aaa", b"aaaaaa"), (b"b", b"baab")]
 
 
 def tokens_of(tok, word):
@@ -43,6 +49,7 @@ def test_bpe_ranks_equal_the_definition(merges, word):
 @pytest.mark.kernels
 @given(merge_tables(), st.booleans(), st.lists(WORDS | pattern_texts(12), max_size=4), names)
 @example([(b"a", b"a"), (b"aa", b"aa")], False, ["a" * 99], "gpt2")
+@example(DEAD_ENDS, False, ["bbbabbbbbbaabbbababbabbaabababbabbbaaaba", "bbabbbababaabbbaaaaabaaaaabaa"], "gpt2")
 def test_bpe_kernel_equals_the_plain_form(merges, by_ranks, texts, pattern):
     """Pieces, merges, bytes and offsets in one kernel, for any table of merges and any text."""
     assert_batch_equals_plain(byte_tokenizer(merges, pattern, by_ranks=by_ranks), texts)
@@ -52,6 +59,7 @@ def test_bpe_kernel_equals_the_plain_form(merges, by_ranks, texts, pattern):
 @given(merge_tables(b"ab"), st.booleans(), st.text("ab", min_size=2, max_size=150))
 @example([(b"b", b"a"), (b"a", b"b"), (b"ba", b"b"), (b"a", b"ba")], False, "abab")
 @example([(b"a", b"a"), (b"aa", b"aa"), (b"aaaa", b"a")], False, "a" * 31)
+@example(MADE_ALIKE, True, "aaaabaabbabaaababbabbb")
 def test_bpe_search_equals_merging(merges, by_ranks, word):
     """The search for tokens that stay side by side finds what merging gives; without blanks nothing else decides."""
     tok = byte_tokenizer(merges, by_ranks=by_ranks)

@@ -41,6 +41,13 @@ def test_wordpiece_kernel_equals_the_plain_form(tokens, texts, longest):
 
 
 @pytest.mark.kernels
+def test_wordpiece_kernel_knows_the_token_with_id_0():
+    """Where a vocabulary begins with a word, that is found as any other."""
+    tok = bert_tokenizer(["a", "##b", "[UNK]", "[CLS]", "[SEP]", "[PAD]"])
+    assert tok.segment_batch(["ab a"]).ids.tolist() == [0, 1, 0]
+
+
+@pytest.mark.kernels
 @pytest.mark.parametrize("cased", [False, True])
 def test_wordpiece_kernel_equals_the_plain_form_on_unicode(cased):
     """Normalization by table equals normalization by steps, whatever the text holds."""
