@@ -18,7 +18,7 @@ OLDEST := $(patsubst %,tests/test_%.py,tokenizers_template tokenizers_tokenizer 
 	ann_exact ann_files ann_hnsw minibert_ops minibert_retrieval_store)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-browser test-oldest peers test-peers bench bench-quick lint types
+.PHONY: help demo test test-long test-browser test-oldest mutation peers test-peers bench bench-quick figures docs lint types
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,12 +45,22 @@ peers: .venv-peers/done.stamp ## Install the libraries to compare with into .ven
 test-peers: .venv/test.stamp .venv-peers/done.stamp ## Run the tests that compare with the libraries
 	MINIBERT_PEERS=$(PEERS) MINIBERT_DATA=$(MINIBERT_DATA) $(PYTEST) -m peers
 
+mutation: .venv/test.stamp ## Change 40 lines of the code, one at a time, in a copy, and see the tests fail (some 20 minutes)
+	$(PY) tests/mutations.py
+
 bench: .venv/plot.stamp .venv-peers/done.stamp ## Measure against the libraries, 20 minutes, and render docs/benchmarks.md: make bench NAME="ann"
 	$(BENCHMARKS) suite $(NAME)
 	$(BENCHMARKS) report
 
 bench-quick: .venv/run.stamp .venv-peers/done.stamp ## The same at small sizes, 4 minutes; tables are printed, no page is written
 	$(BENCHMARKS) suite --quick $(NAME)
+
+figures: .venv/test.stamp ## Draw the guide's figures anew: each chapter's example, then its `minibert plot` commands
+	$(PY) docs/figures.py
+
+docs: .venv/docs.stamp ## Build docs/ as HTML into docs/html; a broken link is an error
+	$(PY) -m sphinx -q -W -n --keep-going -b html docs docs/html
+	@echo docs/html/index.html
 
 lint: .venv/lint.stamp ## Check style and format with ruff
 	$(PY) -m ruff check .
@@ -74,6 +84,10 @@ types: .venv/lint.stamp ## Check the type hints with mypy
 
 .venv/plot.stamp: .venv/run.stamp
 	$(PIP) install -e ".[plot]"
+	@touch $@
+
+.venv/docs.stamp: .venv/made.stamp setup.cfg
+	$(PIP) install -e ".[docs]"
 	@touch $@
 
 .venv/browser.stamp: .venv/test.stamp

@@ -17,13 +17,13 @@ def add_commands(command) -> None:
     option("words", nargs="*", default=[], metavar="WORD", help="the words of one question")
     option("-q", "--question", action="append", default=[], metavar="TEXT", help="a question; repeat it for several")
     option("-k", type=whole(1), default=10, help="hits a question")
-    _add_search(option)
+    add_search_options(option)
     option("--explain", action="store_true", help="show what each stage gave to each hit, and the time it took")
 
     option = command("ask", ask)
     option("words", nargs="+", metavar="WORD", help="the words of the question")
     option("-k", type=whole(1), default=5, help="passages that the answer may rest on")
-    _add_search(option)
+    add_search_options(option)
     _add_generator(option)
 
     option = command("serve", serve)
@@ -39,7 +39,8 @@ def _add_store(option) -> None:
     option("--rerank", type=Path, metavar="MODEL", help="folder of a cross-encoder or ColBERT that orders candidates")
 
 
-def _add_search(option) -> None:
+def add_search_options(option) -> None:
+    """Add what says how a store is searched."""
     _add_store(option)
     option("--exact", action="store_true", help="scan every vector in place of HNSW")
     option("--hybrid", action="store_true", help="by words, too: BM25's ranking is fused with the vectors'")
@@ -63,7 +64,7 @@ def query(args) -> None:
     if not questions:
         args.refuse("expected a question")
     with open_store(args, create=False) as store:
-        found = store.search_batch(questions, args.k, **_search_options(args))
+        found = store.search_batch(questions, args.k, **search_options(args))
         for question, hits in zip(questions, found, strict=True):
             if len(questions) > 1:
                 print(f"\n{question}")
@@ -84,7 +85,7 @@ def ask(args) -> None:
     """Answer a question from a store's passages, and show those that the answer cites."""
     generator = make_generator(args)
     with open_store(args, create=False) as store:
-        options = {"k": args.k, "budget": args.budget, **_search_options(args)}
+        options = {"k": args.k, "budget": args.budget, **search_options(args)}
         answer = store.ask(" ".join(args.words), generator, **options)
     lines = [_plain(line) for line in answer.text.splitlines()]
     print("\n".join(lines) or ("the passages hold no answer" if answer.sources else "no passage was found"))
@@ -146,7 +147,8 @@ def load_reranker(folder: Path | None):
     return (ColBERT if is_saved(folder, "colbert") else CrossEncoder).load(folder)
 
 
-def _search_options(args) -> dict:
+def search_options(args) -> dict:
+    """The arguments of `Store.search_batch` that the options ask for."""
     return {name: getattr(args, name) for name in SEARCH} | {"rerank": load_reranker(args.rerank)}
 
 

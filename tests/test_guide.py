@@ -1,4 +1,4 @@
-"""The chapters of docs/guide: their examples print what is shown, and the files they name are there."""
+"""The chapters of docs/guide: complete, their examples print what is shown, their commands draw the figures."""
 
 import contextlib
 import io
@@ -6,24 +6,42 @@ import re
 
 import pytest
 
+from docs.figures import CHAPTERS, example, plot_commands, run
 from helpers import ROOT
 
-CHAPTERS = sorted((ROOT / "docs" / "guide").glob("[0-9]*.md"))
+chapters = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+MOST_BYTES = 60_000  # of a figure
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_guide_example_prints_its_output(chapter, tmp_path, monkeypatch):
-    """The example, run as it stands, prints what is shown below it."""
+@chapters
+def test_guide_example_prints_its_output_and_figures_are_drawn(chapter, tmp_path, monkeypatch):
+    """The example and the commands, run as they stand: the output is what is shown, every figure comes out."""
     monkeypatch.chdir(tmp_path)
-    code, expected = re.search(r"```python\n(.*?)```\n```\n(.*?)```", chapter.read_text("utf-8"), re.DOTALL).groups()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, chapter.name, "exec"), {"__name__": "__main__"})
-    assert printed.getvalue() == expected
+        figures = run(chapter)
+    assert printed.getvalue().startswith(example(chapter)[1])
+    assert figures and all((tmp_path / file).stat().st_size > 1000 for file in figures)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_guide_names_files_that_exist(chapter):
-    """Every path of a file in the text is one of the repository's."""
-    paths = re.findall(r"`((?:tokenizers|minibert|ann|tests)/[\w/]+\.py)`", chapter.read_text("utf-8"))
-    assert paths and all((ROOT / path).is_file() for path in paths)
+@chapters
+def test_guide_chapter_is_complete(chapter):
+    """Formula, files that implement and test it, example, figure: each figure that is shown is one that is drawn."""
+    text = chapter.read_text("utf-8")
+    assert re.search(r"^    .*[=←]", text, re.MULTILINE), "no formula"
+    links = re.findall(r"\]\(\.\./\.\./([\w/]+\.py)\)", text)
+    assert any(link.startswith("tests/") for link in links) and any(not link.startswith("tests/") for link in links)
+    shown = re.findall(r"!\[[^\]]+\]\(\.\./images/([\w.-]+)\)", text)
+    assert shown == [file for _, file in plot_commands(chapter)] != []
+    assert all(0 < (ROOT / "docs" / "images" / file).stat().st_size <= MOST_BYTES for file in shown)
+
+
+@chapters
+def test_guide_names_what_exists(chapter):
+    """Every `name(…)` or `Class.name` that a chapter says a file has stands in one of the files it links to."""
+    text = chapter.read_text("utf-8")
+    paths = re.findall(r"`((?:tokenizers|minibert|ann|tests|examples)/[\w/]+\.py)`", text)
+    assert all((ROOT / path).is_file() for path in paths)
+    sources = "".join((ROOT / link).read_text("utf-8") for link in re.findall(r"\]\(\.\./\.\./([\w/]+\.py)\)", text))
+    for name in re.findall(r"`(?:\w+\.)*(\w+)\([^`]*\)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        assert re.search(rf"(def|class) {name}\b", sources), name

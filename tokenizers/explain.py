@@ -66,16 +66,18 @@ def _merges(model, piece, paint):
         tokens = [names[i] for i, _ in parts]
         rank = ""
         if before is not None:
-            at = next(n for n, part in enumerate(parts) if part != before[n])
-            rank = f"   {names[before[at][0]]} + {names[before[at + 1][0]]}, rank {_rank(model, before, at)}"
+            at, number = merged(model, before, parts)
+            rank = f"   {names[before[at][0]]} + {names[before[at + 1][0]]}, rank {number}"
         lines.append(DOT.join(paint(visible(token), n) for n, token in enumerate(tokens)) + rank)
         before = parts
     left_out = len(lines) - LONGEST - 1
     return lines if left_out < 1 else [*lines[:LONGEST], f"… {left_out} merges later", lines[-1]]
 
 
-def _rank(model, parts, at):
-    return model.pairs[parts[at][0], parts[at + 1][0]][0]
+def merged(model: BPE, before: list[tuple[int, int]], parts: list[tuple[int, int]]) -> tuple[int, int]:
+    """(place, rank) of the merge between two cuts of BPE.steps that follow each other."""
+    at = next(n for n, part in enumerate(parts) if part != before[n])
+    return at, model.pairs[before[at][0], before[at + 1][0]][0]
 
 
 def _longest_matches(model, piece, paint):
