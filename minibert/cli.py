@@ -70,7 +70,7 @@ def embed(args) -> None:
     from minibert.models.sentence_encoder import SentenceEncoder
 
     texts = [line.removesuffix("\r") for line in read_text(args.file).removesuffix("\n").split("\n")]
-    model = SentenceEncoder.load(args.model, truncate_dim=args.dim)
+    model = SentenceEncoder.load(args.model, args.dim, args.quantize)
     vectors = model.encode(texts, args.normalize, on_terminal(), args.on_truncate, prompt_name=args.prompt)
     with atomic_write(args.out) as file:
         np.save(file, vectors, allow_pickle=False)
@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--normalize", action="store_true", help="unit vectors, also where the model has no such module")
     option("--prompt", metavar="NAME", help="the model's prompt to put before each text; by default its default one")
     option("--dim", type=whole(1), help="keep only the first numbers of each vector")
+    option("--quantize", choices=("int8",), help="multiply in 8 bits: more than twice as fast, nearly the same vectors")
     option("--on-truncate", choices=("warn", "silent", "raise", "window"), default="warn", help="for texts too long")
 
     add_ingest_command(command)

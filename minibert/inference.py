@@ -15,6 +15,7 @@ from minibert.blocks import normalize
 from minibert.encoder import EncoderConfig, embed, encoder
 from minibert.ops import linear
 from minibert.ops.fused import add_norm, bias_gelu, bias_relu
+from minibert.ops.int8 import Int8Weight, int8_linear, padded_rows
 from minibert.ops.softmax import scaled_softmax
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
@@ -98,6 +99,7 @@ def infer(
     """Contextual vectors of all tokens of a batch, or of the wanted `rows` alone: as `encoder` without a generator.
 
     Shapes   batch of B sequences, T tokens → x (T, D), float32
+    Units    p: Parameters, or an encoder's Int8Parameters
     Raises   ValueError: as `encoder`
     """
     if not covers(config) or p.flat.dtype != np.float32:
@@ -147,8 +149,11 @@ def attend(qkv: np.ndarray, out: np.ndarray, batch: Ragged, heads: int, buffers:
             np.matmul(weights, v, out=out[block].reshape(here, length, heads, d).swapaxes(1, 2))
 
 
-def _product(x: np.ndarray, weight: np.ndarray, buffers: Buffers, name: str) -> np.ndarray:
+def _product(x: np.ndarray, weight: np.ndarray | Int8Weight, buffers: Buffers, name: str) -> np.ndarray:
     """x Wᵀ in the buffer of that name; of fewer than `buffers.least_rows` rows as the first rows of so many."""
+    if isinstance(weight, Int8Weight):
+        codes = buffers.get("codes", padded_rows(len(x)), weight.padded_width, np.int8)
+        return int8_linear(x, weight, codes, buffers.get(name, len(x), len(weight)))
     rows = max(len(x), buffers.least_rows)
     if rows > len(x):
         padded = buffers.get("padded", rows, x.shape[1])

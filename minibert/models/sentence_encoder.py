@@ -22,6 +22,7 @@ import numpy as np
 from minibert import runtime
 from minibert.encoder import hidden_states, initialize
 from minibert.inference import Buffers, least_rows
+from minibert.int8 import Int8Parameters
 from minibert.models.saved import SavedModel, check_vocabulary
 from minibert.ops import l2_normalize
 from minibert.parameters import Parameters
@@ -47,9 +48,21 @@ class SentenceEncoder(SavedModel):
     kind = "sentence_encoder"
     config_class = SentenceEncoderConfig
 
-    def __init__(self, tokenizer: Tokenizer, config: SentenceEncoderConfig, parameters: Parameters):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: SentenceEncoderConfig,
+        parameters: Parameters,
+        quantize: str | None = None,
+    ):
         check_vocabulary(tokenizer, config)
+        if quantize not in (None, "int8"):
+            raise ValueError(f"expected quantize of 'int8' or None, got {quantize!r}")
         super().__init__(tokenizer, config, parameters)
+        self.quantize = quantize
+        self._weights = Int8Parameters.encode(parameters, config) if quantize else parameters
+        if quantize:
+            parameters.flat.flags.writeable = False  # the codes would not follow
 
     @classmethod
     def create(cls, tokenizer: Tokenizer, config: SentenceEncoderConfig, seed: int = 0) -> SentenceEncoder:
@@ -62,15 +75,20 @@ class SentenceEncoder(SavedModel):
         return cls(tokenizer, config, parameters)
 
     @classmethod
-    def load(cls, folder: str | PathLike[str], truncate_dim: int | None = None) -> SentenceEncoder:
+    def load(
+        cls, folder: str | PathLike[str], truncate_dim: int | None = None, quantize: str | None = None
+    ) -> SentenceEncoder:
         """Read a folder of sentence-transformers, or of a BERT model, whose token vectors are then averaged.
 
-        Raises   FileNotFoundError; CheckpointError: names the file and the setting or tensor that does not fit
+        Units    quantize: "int8" multiplies the layers' matrices in 8 bits: more than twice as fast where the CPU has
+                 VNNI, a cosine of about 0.999 to float32's vectors, and weights that can no longer be trained
+        Raises   FileNotFoundError; CheckpointError: names the file and the setting or tensor that does not fit;
+                 ValueError: quantize for an encoder whose layers are not BERT's
         """
         from minibert import sentence_folder
 
         tokenizer, config, parameters = sentence_folder.load(folder)
-        return cls(tokenizer, replace(config, truncate_dim=truncate_dim), parameters)
+        return cls(tokenizer, replace(config, truncate_dim=truncate_dim), parameters, quantize)
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write a folder that `load`, sentence-transformers and transformers open.
@@ -80,6 +98,16 @@ class SentenceEncoder(SavedModel):
         from minibert import sentence_folder
 
         sentence_folder.save(folder, self.tokenizer, self.config, self.parameters)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of configuration, tokenizer, weights and quantize: equal fingerprints give equal results."""
+        return super().fingerprint if self.quantize is None else f"{super().fingerprint}-{self.quantize}"
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the fingerprint covers, piece by piece."""
+        return super().parts if self.quantize is None else {**super().parts, "quantize": self.quantize}
 
     @property
     def dim(self) -> int:
@@ -218,7 +246,7 @@ class SentenceEncoder(SavedModel):
         def work(share: list[np.ndarray]) -> None:
             buffers = Buffers(rows)
             for chunk in share:
-                vectors[chunk] = infer_sentences(self.parameters, self.config, batch.take(chunk), buffers, skipped)
+                vectors[chunk] = infer_sentences(self._weights, self.config, batch.take(chunk), buffers, skipped)
                 bar.update(len(chunk))
 
         threads = min(threads or runtime.one_blas_thread.threads, len(passes))
