@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from helpers import HashEncoder
 from minibert.retrieval import Store, ingest, read_documents
 from minibert.retrieval.readers import html_text
+from minibert.retrieval.structure import sections
 
 PAGE = """<!DOCTYPE html><html><head><title>A &amp;
  B</title><style>p { color: red }</style></head>
@@ -133,6 +134,12 @@ def test_read_documents_refuses_what_is_not_there(tmp_path):
         ("<pre>def f():\n    x\n\n    y</pre>", "```\ndef f():\n    x\n\n    y\n```"),
         ("<head><title>T</title><p>No end of the head,\n<p>\n  no body", "No end of the head,\n\nno body"),
         ("<div> <h2>\n Title </h2>\n <p> a <b> b</b>", "## Title\n\na b"),
+        ("<pre>```\n# a\n```</pre></pre>b", "````\n```\n# a\n```\n````\n\nb"),
+        ("<pre>a<pre>b", "```\na\n```\n\n```\nb\n```"),
+        (
+            "<p># a<p>#<p>~~~<p>&lt;!-- b<table><td>c<td>-</table>#d",
+            "\\# a\n\n\\#\n\n\\~~~\n\n\\<!-- b\n\nc\n\\-\n\n#d",
+        ),
     ],
 )
 def test_html_text_white_space(page, expected):
@@ -146,6 +153,16 @@ def test_html_text_is_linear(unit):
     start = time.process_time()
     html_text(f"<pre>{unit * 100_000}x</pre>")
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize(
+    "hides",
+    ["<pre>```\nx</pre>", "<p>```</p>", "<p>&lt;!-- x</p>", "<p># no</p>", "<td>no<td>---", "<pre>~~~\n````</pre>"],
+)
+def test_html_headings_are_the_pages(hides):
+    """Whatever the page's words are, its sections stand under the headings that it marks, and under no other."""
+    _, text = html_text(f"<h1>A</h1>{hides}<h2>B</h2><p>b</p>")
+    assert [section.context for section in sections(text, "markdown")] == ["A", "A > B"]
 
 
 MARKUP = [*"<>/!-&;[]'\"=?\n", "<p", "<!--", "<![", "<!D", "</", "<title>", "<script", "a b"]

@@ -26,11 +26,13 @@ from minibert.retrieval.documents import check_document
 FORMATS = {".txt": "text", ".md": "markdown", ".markdown": "markdown", ".rst": "rst", ".py": "python"}
 PAGES = (".html", ".htm")
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)  # as JSON writes them: 007 is text
+MOST_BLANK = 4096  # bytes
 LONGEST_FIELD = 1 << 30  # characters of a CSV file's field; Python's own limit is 131,072
 BREAKS = frozenset(  # elements that begin a line of their own
     "address article aside blockquote br dd div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
     "main nav ol p pre section table td th tr ul".split()
 )
+MARKUP = re.compile(r"#{1,6}(?:\s|$)|```|~~~|<|(?:=+|-+)\s*$")  # of Markdown, at the beginning of a line
 HIDDEN = frozenset("head noscript script style svg template".split())
 Read = Callable[[int], None]  # told the bytes of each line
 
@@ -65,7 +67,7 @@ def read_documents(paths: Iterable) -> Corpus:
 
 
 def find_files(paths: Iterable) -> list[Path]:
-    """The given files, and in place of a folder its readable files in order of name, hidden ones left out.
+    """The given files, and in place of a folder its readable files in order of name, hidden and blank ones left out.
 
     Raises   FileNotFoundError; ValueError: no file at all, or a given file of another kind
     """
@@ -88,7 +90,12 @@ def _in_folder(folder: Path) -> list[Path]:
         return [folder / "corpus.jsonl"]
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS and path.is_file())
     shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return [path for path in shown if path.suffix.lower() != ".py" or path.read_bytes().strip()]  # blank ones are usual
+    return [path for path in shown if not (path.suffix.lower() in FORMATS and _is_blank(path))]
+
+
+def _is_blank(file: Path) -> bool:
+    """Whether it holds nothing but white space, as notes and modules often do; a large one is taken to hold more."""
+    return file.stat().st_size <= MOST_BLANK and not file.read_bytes().strip()
 
 
 def _named(file: Path, **fields: Any) -> dict[str, Any]:
@@ -175,7 +182,8 @@ READERS: dict[str, Callable[[Path, Read], Iterator[dict[str, Any]]]] = {
 def html_text(page: str) -> tuple[str, str]:
     """(title, text) of a page: blocks on lines of their own, headings and code marked as Markdown marks them.
 
-    Scripts, styles and comments are left out; references such as &amp; are what they stand for.
+    Scripts, styles and comments are left out; references such as &amp; are what they stand for. A line of the page's
+    words that Markdown would take for a heading, or for what hides headings, gets a backslash, as there.
     """
     reader = _Page()
     reader.feed(page)
@@ -192,7 +200,8 @@ class _Page(HTMLParser):
         self.parts: list[str] = []
         self.title: list[str] = []
         self._hidden: list[str] = []
-        self._in_title = self._preformatted = False
+        self._in_title = False
+        self._fence: int | None = None  # the part that opens a block of code, while one is open
 
     def handle_starttag(self, tag, attrs):
         if tag == "title":
@@ -217,9 +226,12 @@ class _Page(HTMLParser):
         if self._in_title:
             self.title.append(data)
         elif not self._hidden:
-            if not self._preformatted:
+            if self._fence is None:
                 data = re.sub(r"\s+", " ", data)
-                data = data.lstrip() if self.parts and self.parts[-1][-1].isspace() else data
+                if not self.parts or self.parts[-1][-1].isspace():
+                    data = data.lstrip()
+                if (not self.parts or self.parts[-1][-1] == "\n") and MARKUP.match(data):
+                    data = f"\\{data}"
             self.parts += [data] if data else []
 
     def parse_comment(self, i, report=1):
@@ -231,10 +243,25 @@ class _Page(HTMLParser):
         """<![… is a comment up to the next >, as browsers have it; Python's own way may end in an AssertionError."""
         return self.parse_bogus_comment(i, report)
 
+    def close(self):
+        super().close()
+        self._end_code()
+
+    def _end_code(self):
+        """Close the open block of code, its fences longer than any run of backticks inside it."""
+        if self._fence is not None:
+            inside = "".join(self.parts[self._fence + 1 :])
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", inside)), default=0))
+            self.parts[self._fence] = f"\n\n{fence}\n"
+            self.parts.append(f"\n{fence}\n\n")
+            self._fence = None
+
     def _break(self, tag, opens):
         if tag == "pre":
-            self._preformatted = opens
-            self.parts.append("\n\n```\n" if opens else "\n```\n\n")
+            self._end_code()
+            if opens:
+                self._fence = len(self.parts)
+                self.parts.append("\n")
         elif tag[0] == "h" and tag[1:].isdigit() and opens:
             self.parts.append("\n\n" + "#" * int(tag[1:]) + " ")
         else:

@@ -5,9 +5,11 @@
 
 A heading with nothing below it, not even a deeper heading, is a section itself, so that it is found all the same.
 
-Source   CommonMark 0.31 (ATX and setext headings, fenced code); docutils' specification of sections; Python's `ast`
-Differs  a setext heading is one line; a block of YAML at the beginning (front matter) is text; an underline of
-         reStructuredText may be shorter than its title from 4 characters on, where docutils warns
+Source   CommonMark 0.31 (ATX and setext headings, fenced code, comments and raw HTML); docutils' specification of
+         sections; Python's `ast`
+Differs  a setext heading is one line; a block of YAML at the beginning (front matter) is text; a heading between the
+         tags of other HTML is one without a blank line before it, too; an underline of reStructuredText may be shorter
+         than its title from 4 characters on, where docutils warns
 """
 
 from __future__ import annotations
@@ -15,13 +17,24 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 JOINED = " > "  # between headings
 
 LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 FENCE = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})")
+FRONT_MATTER = re.compile(r"-{3,}$")
+HTML = [  # what begins a block of HTML, and what ends it: kinds 1 to 5 of CommonMark's section 4.6
+    (re.compile(rf" {{0,3}}{opening}", re.IGNORECASE), re.compile(closing, re.IGNORECASE))
+    for opening, closing in (
+        (r"<(?:pre|script|style|textarea)(?:[\s>]|$)", r"</(?:pre|script|style|textarea)>"),
+        ("<!--", "-->"),
+        (r"<\?", r"\?>"),
+        (r"<!\[CDATA\[", r"\]\]>"),
+        ("<![a-z]", ">"),
+    )
+]
 ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t](.*)|)$")
 SETEXT = re.compile(r" {0,3}(?:(=+)|-+)[ \t]*$")
 NO_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:[>|]|(?:[-+*]|\d{1,9}[.)])(?:\s|$)|---)")  # code, quotation, table, list
@@ -91,17 +104,16 @@ def _lines(text: str) -> list[tuple[int, int, str]]:
 def _markdown_headings(text: str) -> Iterator[Heading]:
     lines = _lines(text)
     marked = [number for number, (_, _, line) in enumerate(lines) if line == "---"]
-    fence = "---" if marked[:1] == [0] and len(marked) > 1 else ""  # what ends a block of front matter or code
-    margin = 0  # blanks that may stand before it
+    ends = FRONT_MATTER.match if marked[:1] == [0] and len(marked) > 1 else None  # the block without headings we are in
     before = 0  # lines of the paragraph so far
     for number, (start, end, line) in enumerate(lines):
-        if fence:
-            closing = line.lstrip(" ")
-            closes = closing.startswith(fence) and not closing.strip(fence[0]) and len(line) - len(closing) <= margin
-            if number and closes:
-                fence = ""
+        if ends:
+            if number and ends(line):
+                ends = None
         elif opening := FENCE.match(line):
-            margin, fence, before = len(opening.group(1)) + 3, opening.group(2), 0
+            ends, before = _end_of_fence(*opening.groups()), 0
+        elif closing := next((closing for opening, closing in HTML if opening.match(line)), None):
+            ends, before = None if closing.search(line) else closing.search, 0
         elif atx := ATX.match(line):
             before = 0
             yield Heading(start, end, len(atx.group(1)), _without_closing(atx.group(2) or ""))
@@ -110,6 +122,11 @@ def _markdown_headings(text: str) -> Iterator[Heading]:
             yield Heading(lines[number - 1][0], end, 1 if setext.group(1) else 2, lines[number - 1][2].strip())
         else:
             before = before + 1 if line else 0
+
+
+def _end_of_fence(margin: str, fence: str) -> Callable:
+    """Matches a line of as many such characters or more, at most three blanks further in."""
+    return re.compile(f" {{0,{len(margin) + 3}}}{fence[0]}{{{len(fence)},}}$").match
 
 
 def _without_closing(title: str) -> str:
