@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minibert.retrieval.filters import compile_where
+from minibert.retrieval.filters import DEEPEST, compile_where
 
 NAMES = ("year", "lang", "a b", "é", "x'y", "--")
 scalars = (
@@ -87,6 +87,16 @@ def test_filters_take_many_conditions():
     assert selected({"$or": [{"n": n} for n in range(3000)]}, [{"n": 2999}, {"n": 3000}]) == [0]
 
 
+def test_filters_take_the_deepest_and_widest():
+    """What is not refused fits SQLite's parser, whatever the order of conditions."""
+    where = {"$or": [{"n": {"$nin": [n, None]}} for n in range(300)]}
+    for _ in range(DEEPEST - 1):
+        where = {"a": None, "$or": [*[{"n": -1}] * 101, where]}
+    assert selected(where, [{"n": 3}, {"n": None, "a": 1}]) == [0]
+    with pytest.raises(ValueError, match="expected at most some 10,000 conditions"):
+        compile_where({"$or": [{"n": n} for n in range(10_001)]})
+
+
 def test_filters_take_long_lists():
     """A list longer than SQLite's limit of parameters."""
     rows = [{"n": n} for n in range(100)]
@@ -109,6 +119,9 @@ def test_filters_take_long_lists():
         ({'a"b': 1}, "a quote"),
         ({"a\tb": 1}, "a control character"),
         ({3: 1}, "names of fields"),
+        ({"a": "b\udcff"}, r"where.a.\$eq: a lone surrogate at position 1"),
+        ({"a": {"$in": ["b", "\ud800"]}}, r"where.a.\$in: a lone surrogate at position 0"),
+        ({"a\ud800": 1}, "a lone surrogate at position 1"),
     ],
 )
 def test_filters_refuse(where, message):

@@ -261,6 +261,34 @@ def test_store_keeps_everything_when_the_disk_is_full(filled, tmp_path):
     assert_whole(copy)
 
 
+FULL_WHILE_COMPACTING = """
+import resource, signal, sys
+from helpers import HashEncoder
+from minibert.retrieval import Store, StoreError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Store.open(sys.argv[1], HashEncoder()) as store:
+    store.delete([f"d{i}" for i in range(30)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    try:
+        store.compact()
+    except StoreError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+def test_store_keeps_everything_when_the_disk_is_full_while_compacting(filled, tmp_path):
+    """The error names the file; what is live is found, what was deleted is not, and nothing is wrong with the store."""
+    copy = copied(filled, tmp_path)
+    done = run_python(FULL_WHILE_COMPACTING, copy)
+    assert done.returncode == 0 and "store.sqlite: cannot be written" in done.stdout, done.stderr
+    with Store.open(copy, ENCODER) as store:
+        assert len(store) == 30 and store.check() == []
+        found = [store.search(d["text"], k=1)[0].id for d in given(60)[30:]]
+    assert found == [d["id"] for d in given(60)[30:]]
+
+
 def test_store_keeps_documents_when_the_index_cannot_be_saved(filled, tmp_path):
     """Room for the documents but not for the index: close says so, the old file stays, the next search catches up."""
     copy = copied(filled, tmp_path)

@@ -202,11 +202,18 @@ def test_a_damaged_words_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"candidates": 3}, "expected at least k = 10 candidates, got 3"),
+        ({"candidates": 3}, "candidates: expected an integer ≥ 10, got 3"),
+        ({"candidates": float("nan")}, "candidates: expected an integer ≥ 10, got nan"),
+        ({"k": "5"}, "k: expected an integer ≥ 1, got '5'"),
+        ({"diversity": "0.5"}, "diversity in"),
+        ({"diversity": float("nan")}, "diversity in"),
         ({"fusion": "sum", "hybrid": True}, "fusion: expected one of"),
         ({"diversity": 1.5}, "diversity in"),
         ({"where": {"year": {"$near": 3}}}, "where.year: expected an operator"),
         ({"weights": (1, 2, 3), "hybrid": True}, "weights: expected 2"),
+        ({"weights": (1, 2)}, "expected hybrid=True"),
+        ({"fusion": "convex"}, "expected hybrid=True"),
+        ({"where": {"a": "\ud800"}}, r"where.a.\$eq: a lone surrogate at position 0"),
     ],
 )
 def test_search_refuses_impossible_options(store, options, message):

@@ -121,6 +121,11 @@ with Store.open(sys.argv[1], HashEncoder()) as store:
         ({"id": "x", "text": "a", "year": 3}, r"'x': unknown fields \['year'\]"),
         ({"id": "x", "text": "a", "metadata": {"a": {1}}}, "'x': expected metadata that JSON can hold"),
         ({"id": "x", "text": "a", "metadata": {"a": float("nan")}}, "'x': expected metadata that JSON can hold"),
+        ({"id": "x", "text": "a", "metadata": {"a": 10**5000}}, "'x': expected metadata that JSON can hold"),
+        (
+            {"id": "x", "text": "a", "metadata": {"a": json.loads("[" * 100 + "]" * 100)}},
+            "'x': .*nested at most 100 deep",
+        ),
         *[({"id": "x", "text": "a", "metadata": m}, "'x': expected metadata to be a dict") for m in ([], 0, "", "a")],
         ({"id": "x", "text": "a\udc80"}, "'x': its text has a lone surrogate at position 1"),
         ({"id": "x", "text": "a\0b"}, "'x': its text has a NUL at position 1"),
@@ -154,7 +159,7 @@ def test_store_refuses_empty_corpus_and_empty_question(tmp_path, filled):
         for text in ("cat", b"cat"):
             with pytest.raises(TypeError, match="expected a list of texts, got b?'cat'"):
                 store.search_batch(text)
-        with pytest.raises(ValueError, match="expected k ≥ 1, got 0"):
+        with pytest.raises(ValueError, match="k: expected an integer ≥ 1, got 0"):
             store.search("a", k=0)
 
 
@@ -491,6 +496,14 @@ def test_store_cuts_as_it_was_made(tmp_path):
     assert [Store.facts(tmp_path)[name] for name in ("chunk", "chunk_size", "overlap")] == ["tokens", "7", "2"]
 
 
+def test_store_measures_an_overlap_by_the_size_it_was_made_with(tmp_path):
+    """What is asked for is checked against the store's own size, not against the default one of 100 words."""
+    Store.open(tmp_path, ENCODER, chunk_size=200).close()
+    Store.open(tmp_path, ENCODER, overlap=120).close()
+    with pytest.raises(ValueError, match="overlap < chunk_size, got 200 and 200"):
+        Store.open(tmp_path, ENCODER, overlap=200)
+
+
 def test_store_tells_what_differs_of_a_model(tmp_path):
     """A sentence encoder with another pooling, or another prompt, is refused by that name."""
     sizes = {"width": 8, "layers": 1, "heads": 2, "ffn": 8, "positions": 16, "max_length": 16}
@@ -573,6 +586,31 @@ def test_store_asks_no_more_than_its_protocol():
     assert isinstance(ENCODER, Encoder)
     assert all(hasattr(DualEncoder, name) for name in Encoder.__annotations__ | {"encode_query": 0})
     assert not isinstance(SimpleNamespace(dim=3, metric="ip"), Encoder)
+
+
+def test_ids_that_cannot_be_are_of_no_document(copy):
+    """SQLite would take 1 for "1"; a lone surrogate has no UTF-8; canonically equal ids are different names."""
+    with Store.open(copy, ENCODER) as store:
+        store.add([{"id": id, "text": f"named {i}"} for i, id in enumerate(["1", "\u00e9", "e\u0301"])])
+        with pytest.raises(TypeError, match="expected ids that are texts, got 1"):
+            store.delete(["d1", 1])
+        assert store.delete(["\ud800", "nobody"]) == 0 and store.document("\ud800") is None
+        assert store.delete(["\u00e9"]) == 1 and store.document("e\u0301")["text"] == "named 2" and len(store) == 42
+        with pytest.raises(ValueError, match="model: a lone surrogate at position 0"):
+            store.remember(model="\udc80")
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root may become another user")
+def test_store_tells_why_a_folder_that_cannot_be_written_is_refused(copy):
+    """Another user may read the files, but SQLite finds no place for its locks."""
+    for path in (copy, *copy.parents[:2]):
+        path.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(StoreError, match="the folder must be one to write in, even to search"):
+            Store.open(copy, ENCODER)
+    finally:
+        os.seteuid(0)
 
 
 def test_document_comes_back_as_it_was_added(tmp_path):

@@ -37,7 +37,7 @@ class SavedModel:
         """SHA-256 of configuration, tokenizer and weights: equal fingerprints give equal results."""
         digest = hashlib.sha256(self._config_json().encode())
         digest.update(self.tokenizer.to_json().encode())
-        digest.update(self.parameters.flat.tobytes())
+        digest.update(self.parameters.flat.data)
         return digest.hexdigest()
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from minibert.retrieval.structure import FORMATS
 
+DEEPEST = 100  # of metadata: SQLite's JSON ends at 1,000, and one document beyond fails every filter
 FIELDS = {"id", "text", "title", "metadata", "format"}
 
 
@@ -50,16 +51,34 @@ def check_document(document: Any, name: str = "document") -> dict[str, Any]:
     if not isinstance(format, str) or format not in FORMATS:
         raise ValueError(f"document {id!r}: expected a format of {', '.join(map(repr, FORMATS))}, got {format!r:.40}")
     for field, value in (("id", id), ("text", text), ("title", title or "")):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"document {id!r}: its {field} has a lone surrogate at position {error.start}") from error
+        if (at := lone_surrogate(value)) >= 0:
+            raise ValueError(f"document {id!r}: its {field} has a lone surrogate at position {at}")
     try:
-        metadata = json.dumps(metadata or {}, allow_nan=False, ensure_ascii=False)  # SQLite finds é by "é" alone
-        metadata.encode()
+        kept = json.dumps(metadata or {}, allow_nan=False, ensure_ascii=False)  # SQLite finds é by "é" alone
+        kept.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"document {id!r}: expected metadata that JSON can hold: {error}") from error
-    return {"id": id, "text": text, "title": title, "metadata": metadata, "format": format}
+    if _depth(metadata) > DEEPEST:
+        raise ValueError(f"document {id!r}: expected metadata nested at most {DEEPEST} deep")
+    return {"id": id, "text": text, "title": title, "metadata": kept, "format": format}
+
+
+def lone_surrogate(text: str) -> int:
+    """Position of a text's first lone surrogate, which UTF-8 and so SQLite cannot hold; -1 where it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return -1
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested; one beyond DEEPEST where they go on."""
+    depth, level = 0, [value]
+    while depth <= DEEPEST and (level := [inner for inner in level if isinstance(inner, dict | list | tuple)]):
+        depth += 1
+        level = [part for inner in level for part in (inner.values() if isinstance(inner, dict) else inner)]
+    return depth
 
 
 def digest(document: dict[str, Any]) -> bytes:

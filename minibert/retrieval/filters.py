@@ -18,11 +18,15 @@ import json
 from math import isfinite
 from typing import Any
 
+from minibert.retrieval.documents import lone_surrogate
+
 ORDERS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 NEGATED = {"$ne": "$eq", "$nin": "$in"}
 OPERATORS = ("$eq", "$ne", *ORDERS, "$in", "$nin")
 NUMBER, TEXT = "('integer', 'real')", "('text')"  # SQLite's names of JSON's kinds
-DEEPEST = 32
+DEEPEST = 20
+WIDEST = 100  # parts joined at once: SQLite's trees are at most 1,000 deep
+MOST = 30_000  # parameters of a statement, some three a condition: SQLite takes 32,766
 INT64 = 1 << 63
 
 
@@ -36,7 +40,10 @@ def compile_where(where: dict[str, Any], column: str = "metadata") -> tuple[str,
     >>> condition.count("?"), parameters
     (3, ['$."year"', '$."year"', 2020])
     """
-    return _all(where, column, "where", 0)
+    sql, values = _all(where, column, "where", 0)
+    if len(values) > MOST:
+        raise ValueError(f"where: expected at most some {MOST // 3:,} conditions; values of one field fit into one $in")
+    return sql, values
 
 
 def _all(where: Any, column: str, path: str, depth: int) -> tuple[str, list[Any]]:
@@ -66,9 +73,12 @@ def _all(where: Any, column: str, path: str, depth: int) -> tuple[str, list[Any]
 
 
 def _joined(parts: list[tuple[str, list[Any]]], word: str) -> tuple[str, list[Any]]:
-    if len(parts) > 100:  # SQLite's trees are at most 1,000 deep
-        middle = len(parts) // 2
-        parts = [_joined(parts[:middle], word), _joined(parts[middle:], word)]
+    """All parts as one, the most nested first: what stands left of a bracket waits in SQLite's stack of 100 places."""
+    if len(parts) == 1:
+        return parts[0]
+    while len(parts) > WIDEST:
+        parts = [_joined(parts[i : i + WIDEST], word) for i in range(0, len(parts), WIDEST)]
+    parts = sorted(parts, key=lambda part: len(part[0].lstrip("(")) - len(part[0]))
     return "(" + word.join(sql for sql, _ in parts) + ")", [value for _, values in parts for value in values]
 
 
@@ -112,14 +122,21 @@ def _kind(value: Any, path: str) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str):
+        _check_text(value, path)
         return TEXT
     if isinstance(value, float) and isfinite(value) or isinstance(value, int) and -INT64 <= value < INT64:
         return NUMBER
     raise ValueError(f"{path}: expected text, a finite number of 64 bits, true, false or null, got {value!r:.60}")
 
 
+def _check_text(text: str, path: str) -> None:
+    if (at := lone_surrogate(text)) >= 0:
+        raise ValueError(f"{path}: a lone surrogate at position {at} of {text!r:.40}")
+
+
 def json_path(field: str, path: str) -> str:
     """SQLite's path of a field; each part is quoted, so that it is a name whatever letters it has."""
+    _check_text(field, path)
     if any(c in '"\\' or c < " " for c in field):
         raise ValueError(
             f"{path}: SQLite cannot look up a field with a quote, a backslash or a control character: {field!r}"

@@ -18,7 +18,7 @@ from ann.index import Index as AnnIndex
 from minibert import runtime
 from minibert.checkpoint import CheckpointError
 from minibert.retrieval.bm25 import BM25
-from minibert.retrieval.schema import StoreError
+from minibert.retrieval.schema import StoreError, transaction
 from minibert.retrieval.vectors import Codec
 
 ADD_AT_ONCE = 8192  # rows read from SQLite into one call of index.add
@@ -172,6 +172,66 @@ class FollowingWords(Following):
         )
         wanted = set(ids.tolist())
         return [text for number, text in db.execute(sql, (int(ids[0]), int(ids[-1]))) if number in wanted]
+
+
+class Indexes:
+    """The indexes of an open store, each read or built when it is first asked for."""
+
+    def __init__(self, folder: Path, codec: Codec, metric: str):
+        self._folder, self._codec, self._metric = folder, codec, metric
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of them: what is asked for next is read anew."""
+        self._hnsw: Following | None = None
+        self._exact: Following | None = None
+        self._words: Following | None = None
+
+    def load(self, db: sqlite3.Connection, file: Path, vectors: bool, words: bool) -> None:
+        """Read the index files asked for, and say what is wrong with them; to build one anew blocks no writer.
+
+        SQLite's snapshot begins with the first query, here after the file was read: so the generation of a file that
+        another process has just written is known.
+        """
+        if vectors and self._hnsw is None:
+            with transaction(db, file):
+                self.vectors(db)
+        if words and self._words is None:
+            with transaction(db, file):
+                self.words(db)
+
+    def vectors(self, db: sqlite3.Connection, exact: bool = False) -> Any:
+        """HNSW, or all vectors to be scanned, holding this transaction's generation."""
+        codec, metric = self._codec, self._metric
+        if exact:
+            following = self._exact or FollowingVectors(ann.Exact(codec.dim, metric=metric), codec, metric)
+            self._exact = following
+        else:
+            following = self._hnsw or FollowingVectors.load(self._folder / INDEX, db, codec, metric)
+            self._hnsw = following
+        following.follow(db)
+        return following.index
+
+    def words(self, db: sqlite3.Connection) -> BM25:
+        """BM25, holding this transaction's generation."""
+        if self._words is None:
+            self._words = FollowingWords.load(self._folder / WORDS, db)
+        self._words.follow(db)
+        return self._words.index
+
+    def save(self, db: sqlite3.Connection, file: Path, progress: bool = False) -> None:
+        """Catch up with the last commit and write the files that are behind."""
+        for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
+            if following is not None:
+                with transaction(db, file):
+                    following.follow(db, progress)
+                try:
+                    following.save(self._folder / name)
+                except OSError as error:
+                    raise StoreError(
+                        f"{self._folder / name}: cannot be written ({error.strerror or error}). "
+                        "All documents are stored; the index is built again at the next search"
+                    ) from error
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

@@ -110,6 +110,8 @@ def _reason(error: sqlite3.Error) -> str:
         return "another process is writing to this store; try again when it is done"
     if "full" in text or "disk I/O" in text:
         return f"cannot be written ({text}): is the disk full? What was committed before is kept"
+    if "readonly" in text or "unable to open" in text:
+        return f"{text}: the folder must be one to write in, even to search, as SQLite keeps its locks there"
     if "thread" in text:
         return "this Store was opened in another thread: open one for each thread"
     return text
@@ -142,10 +144,8 @@ def write_meta(db: sqlite3.Connection, facts: dict[str, str]) -> None:
 def open_file(file: Path) -> sqlite3.Connection:
     """A connection to a store's file, new or not; StoreError where it is none."""
     refuse_empty(file)
-    try:
+    with named(file):
         return connect(file)
-    except sqlite3.Error as error:
-        raise StoreError(f"{file}: {error}") from error
 
 
 def create_or_check(db: sqlite3.Connection, file: Path, encoder: Encoder, wished: dict[str, str]) -> dict[str, str]:

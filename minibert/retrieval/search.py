@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ann.inputs import positive_int
 from minibert.retrieval.filters import compile_where
 from minibert.retrieval.fusion import Fused, convex, min_max, reciprocal_rank
 from minibert.retrieval.mmr import mmr
@@ -82,21 +84,22 @@ class Plan:
     exact: bool = False
     where: dict[str, Any] | None = None
     hybrid: bool = False
-    fusion: str = "reciprocal rank"
+    fusion: str = FUSIONS[0]
     weights: Sequence[float] | None = None
     rerank: Reranker | None = None
     diversity: float = 0.0
     candidates: int | None = None
 
     def __post_init__(self):
-        if self.k < 1:
-            raise ValueError(f"expected k ≥ 1, got {self.k}")
-        if self.candidates is not None and self.candidates < self.k:
-            raise ValueError(f"expected at least k = {self.k} candidates, got {self.candidates}")
+        positive_int(self.k, "k")
+        if self.candidates is not None:
+            positive_int(self.candidates, "candidates", least=self.k)
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion: expected one of {', '.join(map(repr, FUSIONS))}, got {self.fusion!r}")
-        if not 0 <= self.diversity <= 1:
-            raise ValueError(f"expected diversity in [0, 1], got {self.diversity}")
+        if not self.hybrid and (self.weights is not None or self.fusion != FUSIONS[0]):
+            raise ValueError("fusion and weights are of a hybrid search: expected hybrid=True")
+        if not isinstance(self.diversity, Real) or not 0 <= self.diversity <= 1:
+            raise ValueError(f"expected diversity in [0, 1], got {self.diversity!r:.40}")
 
     @property
     def depth(self) -> int:

@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-import ann
 from minibert.retrieval import schema, search, upkeep
 from minibert.retrieval.chunk import Chunk
-from minibert.retrieval.documents import check_documents, digest, is_json
-from minibert.retrieval.index import INDEX, WORDS, Following, FollowingVectors, FollowingWords
+from minibert.retrieval.documents import check_documents, digest, is_json, lone_surrogate
+from minibert.retrieval.index import WORDS, Indexes
 from minibert.retrieval.passages import Cutter
 from minibert.retrieval.schema import StoreError, transaction
 from minibert.retrieval.search import Clock, Hit, Hits, Plan, Ranking, Reranker
@@ -82,11 +81,9 @@ class Store:
         self.encoder = encoder
         self._db = db
         self._file = path / FILE
-        self._hnsw: Following | None = None
-        self._exact: Following | None = None
-        self._words: Following | None = None
         self.replaced = 0
         self._cutter, self._codec = cutter, codec
+        self._indexes = Indexes(path, codec, encoder.metric)
 
     @classmethod
     def open(
@@ -111,27 +108,27 @@ class Store:
         precision    of the vectors: "float32", the default, or "int8" for a quarter of the bytes, see vectors.py
         """
         path = Path(path)
-        cutter = Cutter(encoder, chunk or "sentences", chunk_size, overlap or 0)
-        codec = Codec(encoder.dim, precision or "float32")
-        wished = {**cutter.facts, "precision": codec.precision}
-        if not create and not (path / FILE).is_file():
+        there = (path / FILE).is_file()
+        if not create and not there:
             raise StoreError(f"{path}: no store there")
+        asked = {"chunk": chunk, "chunk_size": chunk_size, "overlap": overlap, "precision": precision}
+        cutter, codec = _settings(encoder, cls.facts(path) if there else {}, asked)  # before anything is made
         try:
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{path}: cannot make the store's folder: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: a name with NUL
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(f"{path}: cannot make the store's folder: {reason}") from error
         db = schema.open_file(path / FILE)
         try:
-            facts = {**wished, **schema.create_or_check(db, path / FILE, encoder, wished)}
-            if precision not in (None, facts["precision"]):
-                raise StoreError(f"{path / FILE}: its vectors are {facts['precision']}, not {precision}")
-            size = int(facts["chunk_size"]) if chunk_size is None else chunk_size
-            overlap = int(facts["overlap"]) if overlap is None else overlap
-            cutter = Cutter(encoder, chunk or facts["chunk"], size, overlap)
+            wished = {**cutter.facts, "precision": codec.precision}
+            recorded = schema.create_or_check(db, path / FILE, encoder, wished)
+            cutter, codec = _settings(encoder, recorded, asked)
+            if precision not in (None, recorded["precision"]):
+                raise StoreError(f"{path / FILE}: its vectors are {recorded['precision']}, not {precision}")
         except BaseException:
             db.close()
             raise
-        return cls(path, encoder, db, cutter, Codec(encoder.dim, facts["precision"]))
+        return cls(path, encoder, db, cutter, codec)
 
     @staticmethod
     def facts(path: str | PathLike[str]) -> dict[str, str]:
@@ -145,10 +142,13 @@ class Store:
     def remember(self, **facts: str) -> None:
         """Keep facts of your own, such as where the encoder was loaded from.
 
-        Raises   ValueError: a name that the store itself uses
+        Raises   ValueError: a name that the store itself uses, or a lone surrogate
         """
         if taken := schema.FACTS & facts.keys():
             raise ValueError(f"expected names that the store does not use itself, got {sorted(taken)}")
+        for name, value in facts.items():
+            if (at := lone_surrogate(value)) >= 0:
+                raise ValueError(f"{name}: a lone surrogate at position {at} of {value!r:.80}")
         with transaction(self._db, self._file, write=True):
             schema.write_meta(self._db, facts)
 
@@ -163,7 +163,7 @@ class Store:
         """
         from tqdm import tqdm
 
-        self._load_indexes(vectors=True, words=(self.path / WORDS).exists())
+        self._load_indexes()
         checked = check_documents(documents)
         embedded: list[tuple[dict[str, Any], list[Chunk], list[bytes]]] = []
         given = 0
@@ -182,9 +182,15 @@ class Store:
         return len(embedded)
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Remove documents in one transaction; returns how many there were (an unknown id is none)."""
+        """Remove documents in one transaction; returns how many there were (an unknown id is none).
+
+        Raises   TypeError: an id that is no text; then nothing is removed
+        """
         ids = [ids] if isinstance(ids, str) else list(ids)
-        self._load_indexes(vectors=True, words=(self.path / WORDS).exists())
+        for id in ids:
+            if not isinstance(id, str):
+                raise TypeError(f"expected ids that are texts, got {id!r:.80}")
+        self._load_indexes()
         with self._commit():
             return sum(self._delete(id) for id in ids)
 
@@ -225,7 +231,7 @@ class Store:
             vectors = (
                 self.encoder.encode_query([queries[i] for i in known]) if known else np.empty((0, self.encoder.dim))
             )
-        self._load_indexes(vectors=bool(known) and not exact, words=hybrid)
+        self._indexes.load(self._db, self._file, vectors=bool(known) and not exact, words=hybrid)
         with transaction(self._db, self._file):
             if not self._db.execute("SELECT 1 FROM documents LIMIT 1").fetchone():
                 raise StoreError(f"{self.path}: the store holds no documents")
@@ -236,12 +242,12 @@ class Store:
             nothing = np.empty(0, np.int64), np.empty(0)
             rankings = [Ranking(*nothing) for _ in queries]
             if known:
-                index = self._following(exact).index
+                index = self._indexes.vectors(self._db, exact)
                 with clock("dense"):
                     for i, ranking in zip(known, search.dense(index, vectors, plan, allow), strict=True):
                         rankings[i] = ranking
             if hybrid:
-                index = self._following_words().index
+                index = self._indexes.words(self._db)
                 with clock("sparse"):
                     by_words = search.sparse(index, queries, plan, allow)
                 with clock("fusion"):
@@ -271,7 +277,7 @@ class Store:
         """The document of this id as it was added, without fields that were left out; None where there is none."""
         with transaction(self._db, self._file):
             sql = "SELECT text, title, metadata, nullif(format, 'text') FROM documents WHERE id = ?"
-            row = self._db.execute(sql, (id,)).fetchone()
+            row = None if lone_surrogate(id) >= 0 else self._db.execute(sql, (id,)).fetchone()
         if row is None:
             return None
         text, title, metadata, format = row
@@ -299,17 +305,7 @@ class Store:
 
     def save_indexes(self, progress: bool = False) -> None:
         """Catch up with the last commit and write the index files that are behind, as `close` does."""
-        try:
-            for following, name in ((self._hnsw, INDEX), (self._words, WORDS)):
-                if following is not None:
-                    with transaction(self._db, self._file):
-                        following.follow(self._db, progress)
-                    following.save(self.path / name)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path / name}: cannot be written ({error.strerror or error}). "
-                "All documents are stored; the index is built again at the next search"
-            ) from error
+        self._indexes.save(self._db, self._file, progress)
 
     def close(self) -> None:
         """Write the index files that are behind, and let go of the store."""
@@ -317,7 +313,7 @@ class Store:
             self.save_indexes()
         finally:
             schema.close(self._db, self._file)
-            self._hnsw = self._words = None
+            self._indexes.forget()
 
     def __len__(self) -> int:
         with transaction(self._db, self._file):
@@ -332,18 +328,9 @@ class Store:
         else:  # what went wrong is the message; the index is caught up at the next search
             schema.close(self._db, self._file)
 
-    def _load_indexes(self, vectors: bool, words: bool) -> None:
-        """Read the index files asked for, and say what is wrong with them; to build one anew blocks no writer.
-
-        SQLite's snapshot begins with the first query, here after the file was read: so the generation of a file that
-        another process has just written is known.
-        """
-        if vectors and self._hnsw is None:
-            with transaction(self._db, self._file):
-                self._following(exact=False)
-        if words and self._words is None:
-            with transaction(self._db, self._file):
-                self._following_words()
+    def _load_indexes(self) -> None:
+        """Read what a change will have to catch up, before it begins."""
+        self._indexes.load(self._db, self._file, vectors=True, words=(self.path / WORDS).exists())
 
     @contextlib.contextmanager
     def _commit(self) -> Iterator[None]:
@@ -389,26 +376,9 @@ class Store:
         return replaced
 
     def _delete(self, id: str) -> int:
+        if lone_surrogate(id) >= 0:  # no document has such an id, and SQLite cannot be asked
+            return 0
         return self._db.execute("DELETE FROM documents WHERE id = ?", (id,)).rowcount
-
-    def _following(self, exact: bool) -> Following:
-        """The index of vectors asked for, holding this transaction's generation."""
-        codec, metric = self._codec, self.encoder.metric
-        if exact:
-            following = self._exact or FollowingVectors(ann.Exact(codec.dim, metric=metric), codec, metric)
-            self._exact = following
-        else:
-            following = self._hnsw or FollowingVectors.load(self.path / INDEX, self._db, codec, metric)
-            self._hnsw = following
-        following.follow(self._db)
-        return following
-
-    def _following_words(self) -> Following:
-        """The index of words, holding this transaction's generation."""
-        if self._words is None:
-            self._words = FollowingWords.load(self.path / WORDS, self._db)
-        self._words.follow(self._db)
-        return self._words
 
     def _passage(self, chunk_number: int) -> tuple[Any, ...]:
         row = self._db.execute(
@@ -428,3 +398,12 @@ class Store:
             id, title, metadata, text, start, end, context = self._passage(number)
             source = str(json.loads(metadata).get("source") or title or id)
             yield Hit(id, text, score, source, (start, end), ranking.notes[number], context)
+
+
+def _settings(encoder: Encoder, recorded: dict[str, str], asked: dict[str, Any]) -> tuple[Cutter, Codec]:
+    """How passages are cut and vectors kept: as asked for, else as recorded, else by default."""
+    sizes = {name: int(recorded[name]) for name in ("chunk_size", "overlap") if name in recorded}
+    told: dict[str, Any] = {"chunk": "sentences", "chunk_size": None, "overlap": 0, "precision": "float32"}
+    told |= recorded | sizes | {name: value for name, value in asked.items() if value is not None}
+    cutter = Cutter(encoder, told["chunk"], told["chunk_size"], told["overlap"])
+    return cutter, Codec(encoder.dim, told["precision"])

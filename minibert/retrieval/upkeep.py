@@ -175,10 +175,10 @@ def _rebuild(store: Store, paths: list[Path]) -> None:
     names = {path.name for path in _files(store)}
     for path in paths:
         path.unlink(missing_ok=True)
-    store._hnsw = store._words = store._exact = None
+    store._indexes.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that they are missing, or behind
-        store._load_indexes(vectors=INDEX in names, words=WORDS in names)
+        store._indexes.load(store._db, store._file, vectors=INDEX in names, words=WORDS in names)
     store.save_indexes()
 
 
