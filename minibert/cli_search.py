@@ -76,9 +76,9 @@ def query(args) -> None:
             if not hits:
                 print("no hit")
         if args.explain and found[0].matching is not None:
-            print(f"{found[0].matching} passages met the condition")
+            print(f"passages that met the condition: {found[0].matching}")
         if args.explain:
-            print("milliseconds: " + _told(found[0].times))
+            print("milliseconds: " + ", ".join(f"{stage} {time:.1f}" for stage, time in found[0].times.items()))
 
 
 def ask(args) -> None:
@@ -94,6 +94,8 @@ def ask(args) -> None:
         _print_passage(citation.text)
     if answer.unknown:
         print(f"\ncited, but no source has the number: {', '.join(map(str, answer.unknown))}")
+    if answer.unread:
+        print(f"\nnot read as citations: {', '.join(f'{_plain(bracket):.60}' for bracket in answer.unread)}")
     if not answer.complete:
         print("\nthe model was stopped at its limit: the answer is cut off")
     if answer.left_out:

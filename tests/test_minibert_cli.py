@@ -156,7 +156,7 @@ def test_query_by_words_too_under_a_condition_explained(home):
         "sparse: rank 1, score",
         "terms (dense",
         "diversity: rank 1",
-        "1 passages met",
+        "passages that met the condition: 1",
         "milliseconds: encode",
     ):
         assert told in done.stdout, done.stdout

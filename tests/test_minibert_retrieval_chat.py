@@ -206,6 +206,25 @@ def test_chat_follows_no_redirect(server):
     assert "HTTP 302" in message and len(server.seen) == 1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_chat_asks_this_machine_without_a_proxy(server, monkeypatch, host):
+    """A proxy of the environment, which would send the question elsewhere, is passed by."""
+    monkeypatch.delenv("no_proxy")
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server.url = f"http://{host}:{server.server_port}/v1"
+    assert endpoint(server, [(200, {}, completion("It barks [2]."))]).generate(PROMPT).text == "It barks [2]."
+
+
+def test_chat_uses_a_proxy_towards_others(server, monkeypatch):
+    """The server stands in for the proxy: it is asked for the whole address."""
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    server.script = [(200, {}, completion("Yes [1]."))]
+    assert ChatEndpoint("http://chat.invalid/v1", "tiny").generate(PROMPT).text == "Yes [1]."
+    assert server.seen[0][0] == "http://chat.invalid/v1/chat/completions"
+
+
 def test_chat_says_that_nothing_listens(server):
     """No connection."""
     server.script = []

@@ -107,19 +107,24 @@ def test_citations_resolve_to_given_sources_only(numbers, count):
 
 
 @pytest.mark.parametrize(
-    ("text", "cited", "unknown"),
+    ("text", "cited", "unknown", "unread"),
     [
-        ("Yes [1][2].", [1, 2], ()),
-        ("Yes [2, 1; 3].", [2, 1], (3,)),
-        ("See [note], [], [1a], [-1], [²] and (1).", [], ()),
-        ("In [2020] and [0].", [], (2020, 0)),
-        ("[" + "9" * 5000 + "]", [], ()),
+        ("Yes [1][2].", [1, 2], (), ()),
+        ("Yes [2, 1; 3].", [2, 1], (3,), ()),
+        ("Yes 【1】 and 【2†source】, not 【4:0†a】.", [1, 2], (), ("【4:0†a】",)),
+        ("Yes [1-2], [1–3].", [1, 2], (3,), ()),
+        ("No [2-1], [2-999999999].", [2], (999999999,), ("[2-1]",)),
+        ("Yes [source 2], (Sources 1 & 3), (source [2]).", [2, 1], (3,), ()),
+        ("Yes [^1], [2](#b), [Source 1, source 2 and 3].", [1, 2], (3,), ()),
+        ("See [note], [], [1a], [-1], [²], x[i + 1] and (1).", [], (), ("[1a]", "[-1]", "[i + 1]")),
+        ("In [2020] and [0].", [], (2020, 0), ()),
+        ("[" + "9" * 5000 + "]", [], (), ("[" + "9" * 5000 + "]",)),
     ],
 )
-def test_citations_are_numbers_in_square_brackets(text, cited, unknown):
-    """What counts as a citation in a text, and what does not."""
+def test_citations_are_numbers_in_brackets(text, cited, unknown, unread):
+    """What counts as a citation in a text, and what does not; a bracket with a digit is never dropped in silence."""
     result = resolve(Draft(text), make_prompt("why", [hit("a"), hit("b")]))
-    assert ([c.number for c in result.citations], result.unknown) == (cited, unknown)
+    assert ([c.number for c in result.citations], result.unknown, result.unread) == (cited, unknown, unread)
 
 
 def test_ask_answers_with_the_exact_words_of_a_document(store):

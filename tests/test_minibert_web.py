@@ -339,6 +339,9 @@ def test_what_another_store_adds_is_found(service):
         assert all(hit.id != "new" for hit in service.hits(Query("fresh arrival", hybrid=True)))
 
 
+POST = b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -347,8 +350,17 @@ def test_what_another_store_adds_is_found(service):
         b"GET /\0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
         b"GET /?q=" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-        b"POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: x\r\n\r\n",
+        POST + b"Content-Length: x\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: 127.0.0.1\r\n\r\n",
+        POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: +5\r\n\r\n",
+        POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
+        POST + b"Transfer-Encoding: gzip\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 17,
+        POST + b"Content-Length: 10000000\r\n\r\n" + b" " * 100_000,
     ],
 )
 def test_malformed_http_is_answered_with_4xx(address, sent):
@@ -357,6 +369,14 @@ def test_malformed_http_is_answered_with_4xx(address, sent):
         connection.sendall(sent)
         assert re.match(rb"HTTP/1.1 4\d\d ", connection.recv(1000))
     assert Client(address).get("/healthz").status == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(address, monkeypatch):
+    """A client that promises a body and sends a part of it is told that the time is over."""
+    monkeypatch.setattr(app, "SLOWEST", 0.1)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(POST + b'Content-Length: 9\r\n\r\n{"q"')
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 @given(

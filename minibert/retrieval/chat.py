@@ -3,7 +3,8 @@
     POST {url}/chat/completions  {"model": …, "messages": [{"role": "system", …}, {"role": "user", …}]}
       ↳  {"choices": [{"message": {"content": "… [1]"}, "finish_reason": "stop"}]}
 
-The key goes to that address and nowhere else: redirects are not followed, and no message or repr ever holds it.
+The key goes to that address and nowhere else: redirects are not followed, and no message or repr ever holds it. The
+environment's proxies (http_proxy, https_proxy, no_proxy) are used, but not towards this machine itself.
 
 Source   OpenAI's API reference, "Create chat completion"; RFC 9110 section 10.2.3 for Retry-After
 """
@@ -11,6 +12,7 @@ Source   OpenAI's API reference, "Create chat completion"; RFC 9110 section 10.2
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import os
 import time
@@ -107,8 +109,11 @@ class ChatEndpoint:
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", body, headers)
+        handlers: list[Any] = [_NoRedirect]
+        if _is_loopback(urlsplit(self.url).hostname or ""):
+            handlers.append(urllib.request.ProxyHandler({}))  # none: a proxy's 127.0.0.1 is another machine
         end = time.monotonic() + self.timeout
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
+        with urllib.request.build_opener(*handlers).open(request, timeout=self.timeout) as response:
             parts, size = [], 0
             while part := response.read1(1 << 16):
                 parts.append(part)
@@ -156,6 +161,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its name or address alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761 section 6.3
 
 
 def _reason(error: Exception) -> str:

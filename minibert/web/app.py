@@ -6,6 +6,7 @@ by a name of its own that leads here), none that another site's page makes, and 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from minibert.web.forms import Query, read_query
 from minibert.web.service import Found, Service
 
 LARGEST = 1 << 16  # bytes of a request's head, and of its body
+SLOWEST = 30  # seconds that a body may take
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -84,7 +86,7 @@ def application(service: Service, hosts: tuple[str, ...] = ("127.0.0.1", "localh
             count = await run_in_threadpool(service.count)
         except StoreError as error:
             return JSONResponse({"status": "failing", "error": str(error)}, 503)
-        return JSONResponse({"status": "ok", "documents": count, "encoder": service.encoder.fingerprint})
+        return JSONResponse({"status": "ok", "documents": count, "encoder": service.fingerprint})
 
     async def style(request: Request) -> Response:
         return Response(page.STYLE, media_type="text/css")
@@ -140,15 +142,23 @@ async def _body(request: Request) -> Any:
     """The JSON of a request's body, read no further than LARGEST."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise Refusal(415, "expected a body of type application/json")
+    try:
+        body = await asyncio.wait_for(_read(request), SLOWEST)
+    except asyncio.TimeoutError as error:  # noqa: UP041 — TimeoutError itself from Python 3.11 on
+        raise Refusal(408, f"expected the body within {SLOWEST} seconds") from error
+    try:
+        return parse_json(body.decode())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected a body in UTF-8, got byte 0x{body[error.start]:02x} at {error.start}") from error
+
+
+async def _read(request: Request) -> bytes:
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > LARGEST:
             raise Refusal(413, f"expected a body of at most {LARGEST} bytes")
-    try:
-        return parse_json(body.decode())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"expected a body in UTF-8, got byte 0x{body[error.start]:02x} at {error.start}") from error
+    return body
 
 
 def _status(error: ValueError) -> int:

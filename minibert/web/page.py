@@ -131,6 +131,9 @@ def _answer(answer: Answer | None) -> str:
     if answer.unknown:
         numbers = ", ".join(f"[{number}]" for number in answer.unknown)
         lines.append(f'<p class="error">Cited, but no source has the number: {numbers}</p>')
+    if answer.unread:
+        brackets = ", ".join(escape(f"{bracket:.60}") for bracket in answer.unread)
+        lines.append(f'<p class="error">Not read as citations: {brackets}</p>')
     if not answer.complete:
         lines.append('<p class="error">The model was stopped at its limit: the answer is cut off.</p>')
     return f'<section class="answer" aria-label="Answer">{"".join(lines)}</section>'

@@ -58,6 +58,7 @@ class Service:
             self._thread.shutdown()
             raise
         self.encoder, self.path = self._store.encoder, self._store.path.resolve()
+        self.fingerprint = Store.facts(self.path)["encoder"]  # the encoder's own reads all its weights each time
         self.generator, self.reranker, self.budget = generator or BestSentence(self.encoder), reranker, budget
 
     def close(self) -> None:
