@@ -4,8 +4,8 @@ python -m benchmarks retrieval: paragraphs of docstrings of the peers' packages,
 document. Measured, in seconds of CPU and in alternation:
 
     ingest   --sample texts from text to a closed store or a saved index, embedding included
-    build    all --chunks vectors, embedded before (once, and kept in a folder for temporary files): texts and vectors
-             into SQLite, HNSW and BM25, against hnswlib alone
+    build    all --chunks vectors, embedded before (once, and kept in a folder for temporary files; --prepare does it
+             alone): texts and vectors into SQLite, HNSW and BM25, against hnswlib alone
     query    --queries paragraphs that are not in the store, one a call: embed, find 10, read their texts; ef 64
     open     the closed store of all chunks, its first search included, less the median search
 
@@ -13,6 +13,7 @@ Whether the answers are right: how many of exact search's ten each finds.
 """
 
 import argparse
+import hashlib
 import shutil
 import tempfile
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ann.files import atomic_write
 from benchmarks.harness import Result, Row, require_at_least, require_close
 from benchmarks.peers import Peer
 from benchmarks.vectors import CACHE
@@ -27,6 +29,7 @@ from minibert import SentenceEncoder
 from minibert.retrieval import Store
 
 K, EF, WORDS, BLOCK = 10, 64, 40, 50
+PART = 4096  # texts embedded and kept together
 ROOM = 0.02  # by which the share of exact search's ten may be lower
 AGAINST = "sentence-transformers: with hnswlib"
 
@@ -55,18 +58,24 @@ def read_texts(count, queries):
     """Different texts for the store, and others to ask for."""
     with Peer("docstring_vectors") as reader:
         found = reader.call("paragraphs", limit=int(1.2 * (count + queries)))
-    texts = list(dict.fromkeys(" ".join(text.split()[:WORDS]) for text in found))
+    texts = list(dict.fromkeys(" ".join(text.replace("\0", " ").split()[:WORDS]) for text in found))
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[: count + queries]]
     return texts[queries:], texts[:queries]
 
 
 def cached_vectors(encoder, texts):
-    """The encoder's vectors of the texts, made once, some minutes for 100,000."""
-    path = CACHE / f"retrieval-{encoder.fingerprint[:12]}-{len(texts)}.npy"
-    if not path.exists():
-        CACHE.mkdir(exist_ok=True)
-        np.save(path, encoder.encode_document(texts, on_truncate="silent"))
-    return np.load(path)
+    """The encoder's vectors of the texts, made once and kept in parts: what was stopped goes on with the next part."""
+    CACHE.mkdir(exist_ok=True)
+    fingerprint, parts = encoder.fingerprint[:12], []
+    for at in range(0, len(texts), PART):
+        part = texts[at : at + PART]
+        path = CACHE / f"retrieval-{fingerprint}-{hashlib.sha256(chr(0).join(part).encode()).hexdigest()[:12]}.npy"
+        if not path.exists():
+            made = encoder.encode_document(part, on_truncate="silent")
+            with atomic_write(path) as file:
+                np.save(file, made)
+        parts.append(np.load(path))
+    return np.concatenate(parts)
 
 
 def documents(texts):
@@ -158,6 +167,7 @@ def main(argv):
     parser.add_argument("--sample", type=int, default=2_000, help="texts of the ingest that is timed whole")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3, help="of the ingest")
+    parser.add_argument("--prepare", action="store_true", help="only make the vectors that all runs share")
     args = parser.parse_args(argv)
     texts, queries = read_texts(args.chunks, args.queries)
     with Peer("st_hnswlib") as peer, tempfile.TemporaryDirectory() as home:
@@ -166,9 +176,11 @@ def main(argv):
         peer.call("keep", name="check", texts=texts[:100])
         ours = encoder.encode_document(texts[:100], on_truncate="silent")
         require_close("vectors", ours, peer.call("vectors", name="check"), atol=1e-5)
+        vectors = cached_vectors(encoder, texts)
+        if args.prepare:
+            return []
         rows = [ingest_row(peer, encoder, texts[: args.sample], args.rounds, folder)]
 
-        vectors = cached_vectors(encoder, texts)
         peer.call("keep", name="all", texts=texts)
         theirs = peer.call("build", name="all", rows=vectors, path=str(folder / "all.hnsw"))
         ours = fill(folder / "all", Cached(encoder, texts, vectors), texts, hybrid=True)
