@@ -5,7 +5,14 @@ import pytest
 
 from benchmarks.peers import Peer
 from minibert import losses, optim
-from minibert.ops import l2_normalize, l2_normalize_backward, similarity, similarity_backward
+from minibert.ops import (
+    l2_normalize,
+    l2_normalize_backward,
+    row_cosines,
+    row_cosines_backward,
+    similarity,
+    similarity_backward,
+)
 from minibert.parameters import Parameters
 
 pytestmark = pytest.mark.peers
@@ -66,11 +73,32 @@ def matryoshka():
     )
 
 
+def margin_contrastive():
+    """The library's is half of it, and has a margin on the distance 1 − cosine."""
+
+    def forward(u, v):
+        cosines, cache = row_cosines(u, v)
+        loss, loss_cache = losses.margin_contrastive(cosines, CLASSES > 1, margin=0.3)
+        return loss / 2, (cache, loss_cache)
+
+    def backward(dloss, cache):
+        return row_cosines_backward(losses.margin_contrastive_backward(dloss / 2, cache[1]), cache[0])
+
+    return forward, backward
+
+
 # name: ((forward, backward), the vectors, sentence-transformers' loss, its labels, its options, arrays of the loss)
 CASES = {
     "in-batch": (on_cosines(), (U, V), "MultipleNegativesRankingLoss", None, {}),
     "hard negatives": (on_cosines(), (U, V, W, X), "MultipleNegativesRankingLoss", None, {}),
     "symmetric": (on_cosines(symmetric=True), (U, V), "MultipleNegativesSymmetricRankingLoss", None, {}),
+    "margin contrastive": (
+        margin_contrastive(),
+        (U, V),
+        "ContrastiveLoss",
+        (CLASSES > 1).astype(np.int64),
+        {"margin": 0.7, "size_average": False},
+    ),
     "softmax NLI": (
         (lambda u, v, w, b: losses.softmax_nli(u, v, w, b, CLASSES), losses.softmax_nli_backward),
         (U, V),
@@ -142,6 +170,21 @@ def test_loss_and_gradients_equal_sentence_transformers(peer, name):
     assert loss == pytest.approx(expected, rel=1e-5)
     for ours, theirs in zip(backward(1.0, cache), gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [("in_batch_cross_entropy", {"temperature": 0.3}), ("in_batch_margin_contrastive", {"margin": 0.2})],
+)
+def test_documents_that_answer_alike_equal_pytorch(peer, loss, options):
+    """Two documents of one id, and hard negatives: left out by cross entropy, matches of the margin loss."""
+    queries, documents = (l2_normalize(rows)[0] for rows in (U, np.concatenate((V, W))))
+    ids = np.array([0, 1, 2, 1, 4, 5, 6, 0, 8, 9, 4, 4])
+    expected, gradients = peer.call("in_batch", queries=queries, documents=documents, ids=ids, **options)
+    value, cache = getattr(losses, loss)(queries, documents, ids=ids, **options)
+    assert value == pytest.approx(expected, rel=1e-12)
+    for ours, theirs in zip(getattr(losses, f"{loss}_backward")(1.0, cache), gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_adamw_equals_pytorch(peer):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers import Peer
+from minibert.metrics import mrr_at_k, recall_at_k
 from minibert.retrieval.bm25 import BM25
 from minibert.retrieval.measures import measure
 from minibert.retrieval.words import words
@@ -25,6 +26,20 @@ def test_bm25_scores_equal_bm25s(k1, b):
     ours = np.stack([index.scores(query) for query in queries])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     print(f"{ours.size:,} scores: largest difference {np.abs(ours - theirs).max():.1e}")
+
+
+def test_measures_of_one_answer_equal_trec_eval():
+    """MRR@k and recall@k of rankings with one relevant id each, or without it."""
+    rng = np.random.default_rng(3)
+    ranked, relevant = np.stack([rng.permutation(30)[:20] for _ in range(50)]), rng.integers(0, 30, 50)
+    judgements = {f"q{q}": {f"d{right}": 1} for q, right in enumerate(relevant)}
+    run = {f"q{q}": {f"d{d}": float(-place) for place, d in enumerate(row)} for q, row in enumerate(ranked)}
+    with Peer("trec_eval") as peer:
+        theirs = peer.call("evaluate", judgements=judgements, run=run, cuts=(5, 20))
+    for k in (5, 20):
+        assert recall_at_k(ranked, relevant, k) == pytest.approx(np.mean([q[f"recall_{k}"] for q in theirs.values()]))
+        cut = [q["recip_rank"] * (q["recip_rank"] * k >= 1) for q in theirs.values()]
+        assert mrr_at_k(ranked, relevant, k) == pytest.approx(np.mean(cut))
 
 
 def test_measures_equal_trec_eval():

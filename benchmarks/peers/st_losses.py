@@ -42,6 +42,23 @@ def loss_and_gradients(name, vectors, labels=None, options=None, arrays=()):
     return value.item(), [tensor.grad.numpy() for tensor in columns + weights]
 
 
+def in_batch(queries, documents, ids, margin=None, temperature=1.0):
+    """PyTorch's loss of scores QAᵀ where equal ids answer alike, and both gradients.
+
+    With a margin the margin contrastive loss, whose matches they all are; else cross entropy, which leaves them out.
+    """
+    q, a = (torch.from_numpy(array).requires_grad_() for array in (queries, documents))
+    scores, ids = q @ a.T / temperature, torch.from_numpy(ids)
+    same = ids[: len(q), None] == ids
+    if margin is None:
+        others = same & ~torch.eye(*same.shape, dtype=bool)
+        value = torch.nn.functional.cross_entropy(scores.masked_fill(others, -torch.inf), torch.arange(len(q)))
+    else:
+        value = ((1 - scores[same]) ** 2).sum() + (torch.relu(scores[~same] - margin) ** 2).sum()
+    value.backward()
+    return value.item(), [q.grad.numpy(), a.grad.numpy()]
+
+
 def adamw(theta, gradients, rates, weight_decay):
     """torch.optim.AdamW's θ after all gradients, with a rate for each."""
     parameter = torch.nn.Parameter(torch.from_numpy(theta))
