@@ -3,12 +3,11 @@
 python -m benchmarks training: batches of 32 pairs with the lengths of real docstrings, padded for PyTorch. The dual
 encoder is that of the course, 512 wide, 3 layers, 8 heads, 30,522 tokens: forward alone, and a whole step (forward,
 backward, Adam); ours computes in the last layer only the rows of [CLS]. The sentence encoder is all-MiniLM-L6-v2: a
-step of in-batch cross entropy over cosines; and SBERT's softmax over (u, v, |u − v|), with AdamW and clipping, on an
-encoder of its size. Ours has no padding.
+step of in-batch cross entropy over cosines, at once and, against sentence-transformers' own, by gradient caching; and
+SBERT's softmax over (u, v, |u − v|), with AdamW and clipping, on an encoder of its size. Ours has no padding.
 """
 
 import argparse
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +23,7 @@ from minibert.models.dual_encoder import DOCUMENT, QUERY, DualEncoder, DualEncod
 from minibert.optim import Adam, AdamW, clip_by_norm
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged
-from minibert.sentence_network import SentenceEncoderConfig, sentence_vectors, sentence_vectors_backward
+from minibert.sentence_network import SentenceEncoderConfig
 from minibert.stdlib_corpus import docstrings, pairs
 
 SIZES = {"vocab_size": 30522, "width": 512, "dim": 128, "heads": 8, "layers": 3}
@@ -35,6 +34,7 @@ CONFIG = DualEncoderConfig(
 LEARNING_RATE = 1e-5
 TEMPERATURE = 0.05  # 1 / sentence-transformers' scale of 20
 PAIRS, LONGEST = 32, 64
+PART = 8  # texts that pass at once with gradient caching
 
 
 def make_batch(rng, found):
@@ -59,28 +59,34 @@ def weights(states):
 
 
 def sentence_encoder(questions, answers, padded, options):
-    """The row of all-MiniLM-L6-v2: forward, backward and Adam."""
+    """The rows of all-MiniLM-L6-v2: forward, backward and Adam, all pairs at once and by gradient caching."""
     both = Ragged.from_sequences([row.tolist() for side in (questions, answers) for row in sequences(side)])
+    objective = (
+        lambda rows, q, a: in_batch_cross_entropy(q, a, TEMPERATURE),
+        lambda dloss, cache, d: in_batch_cross_entropy_backward(dloss, cache),
+    )
     with Peer("st_encoder", threads=options.threads) as peer:
         folder = peer.call("minilm_folder")
-        model = SentenceEncoder.load(folder)
-        p, adam = model.parameters, Adam(model.parameters.flat)
-        config = dataclasses.replace(model.config, dropout=0.0)
-        peer.call("create_trained", path=folder, learning_rate=LEARNING_RATE, temperature=TEMPERATURE)
+        for name, part, call in (
+            ("MiniLM: forward, backward, Adam", None, "train_pairs"),
+            (f"MiniLM: the same, {PART} texts at once", PART, "train_pairs_cached"),
+        ):
+            model = SentenceEncoder.load(folder)
+            p, adam = model.parameters, Adam(model.parameters.flat)
+            peer.call("create_trained", path=folder, learning_rate=LEARNING_RATE, temperature=TEMPERATURE)
+            arguments = padded | ({"part": part} if part else {})
 
-        def step():
-            vectors, cache = sentence_vectors(p, config, both)
-            loss, loss_cache = in_batch_cross_entropy(vectors[:PAIRS], vectors[PAIRS:], TEMPERATURE)
-            d = p.zeros_like()
-            dvectors = np.concatenate(in_batch_cross_entropy_backward(1.0, loss_cache))
-            sentence_vectors_backward(dvectors, cache, config, d)
-            adam.step(p.flat, d.flat, LEARNING_RATE)
-            return loss
+            def step(model=model, p=p, adam=adam, part=part):
+                d = p.zeros_like()
+                loss = sbert.siamese_pass(model, both, PAIRS, *objective, np.arange(PAIRS), d, part=part)
+                adam.step(p.flat, d.flat, LEARNING_RATE)
+                return loss
 
-        for _ in range(2):  # the second loss tells whether the first step was the same
-            require_close("MiniLM: loss", step(), peer.call("train_pairs", **padded), rtol=1e-4)
-        result = compare(lambda: step() is None, peer.timed("train_pairs", **padded), options.rounds)
-    return row("MiniLM: forward, backward, Adam", result, options)
+            for _ in range(2):  # the second loss tells whether the first step was the same
+                require_close(f"{name}: loss", step(), peer.call(call, **arguments), rtol=1e-4)
+            result = compare(lambda step=step: step() is None, peer.timed(call, **arguments), options.rounds)
+            against = "sentence-transformers: CachedMultipleNegativesRankingLoss" if part else "torch"
+            yield row(name, result, options, against)
 
 
 def sbert_nli(sides, options, seed=0):
@@ -115,8 +121,8 @@ def sbert_nli(sides, options, seed=0):
     return row("SBERT NLI: forward, backward, AdamW", result, options)
 
 
-def row(task, result, options):
-    return Row.timed(task, "ms", result, against="torch", threads=options.threads)
+def row(task, result, options, against="torch"):
+    return Row.timed(task, "ms", result, against=against, threads=options.threads)
 
 
 def padded_side(batch):
@@ -166,7 +172,7 @@ def main(argv):
             result = compare(ours, peer.timed(theirs, **arguments), options.rounds)
             rows.append(row(name, result, options))
     if not options.dual_encoder:
-        rows.append(sentence_encoder(questions, answers, padded, options))
+        rows += sentence_encoder(questions, answers, padded, options)
         rows.append(sbert_nli((questions, answers), options))
     tokens = questions.starts[-1] + answers.starts[-1]
     with_padding = padded["answer_ids"].size + padded["question_ids"].size

@@ -8,7 +8,7 @@ import sentence_transformers
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer import modules
+from sentence_transformers.sentence_transformer import losses, modules
 
 MODELS = {}  # by path, so that a call is timed without loading
 TEXTS = {}
@@ -130,13 +130,44 @@ def train_pairs(**batch):
     """One step on pairs, as MultipleNegativesRankingLoss takes it: mean pooling, cosines, cross entropy; the loss."""
     model, optimizer, temperature = MODELS["trained"]
     optimizer.zero_grad()
-    vectors = []
-    for side in ("question", "answer"):
-        ids, mask = (torch.from_numpy(batch[f"{side}_{part}"]) for part in ("ids", "mask"))
-        x, kept = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask.unsqueeze(-1).float()
-        vectors.append(torch.nn.functional.normalize((x * kept).sum(1) / kept.sum(1)))
-    scores = vectors[0] @ vectors[1].T / temperature
+    questions, answers = (_unit_means(model, **features) for features in _sides(batch))
+    scores = questions @ answers.T / temperature
     loss = torch.nn.functional.cross_entropy(scores, torch.arange(len(scores)))
     loss.backward()
     optimizer.step()
     return loss.item()
+
+
+def train_pairs_cached(part, **batch):
+    """The same step by the library's gradient caching, `part` texts at a time; the loss."""
+    model, optimizer, temperature = MODELS["trained"]
+    optimizer.zero_grad()
+    cached = losses.CachedMultipleNegativesRankingLoss(_Embedder(model), 1 / temperature, mini_batch_size=part)
+    loss = cached(_sides(batch), None)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+class _Embedder(torch.nn.Module):
+    """As the library's losses ask for vectors."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features):
+        return {"sentence_embedding": _unit_means(self.model, **features)}
+
+
+def _sides(batch):
+    return [
+        {"input_ids": torch.from_numpy(batch[f"{side}_ids"]), "attention_mask": torch.from_numpy(batch[f"{side}_mask"])}
+        for side in ("question", "answer")
+    ]
+
+
+def _unit_means(model, input_ids, attention_mask):
+    x = model(input_ids=input_ids, attention_mask=attention_mask.long()).last_hidden_state
+    kept = attention_mask.unsqueeze(-1).float()
+    return torch.nn.functional.normalize((x * kept).sum(1) / kept.sum(1))
