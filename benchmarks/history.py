@@ -25,6 +25,7 @@ import tokenizers
 from benchmarks.harness import machine, table
 from benchmarks.peers import Peer
 from minibert import ColBERT, CrossEncoder, DualEncoder, SentenceEncoder
+from minibert.formats import read_nli
 from minibert.metrics import mrr_at_k, spearman
 from minibert.models import dpr, dragon, e5, sbert, sentence_t5, use
 from minibert.models.colbert import train_colbert
@@ -118,7 +119,7 @@ class Setting:
 
     def nli(self) -> list[tuple[str, str, str]]:
         """(premise, entailed, contradicting) of SNLI's dev set."""
-        return sentence_t5.nli_triplets(read_nli_rows(self.data / "snli" / "dev.txt"))
+        return sentence_t5.nli_triplets(read_nli(self.data / "snli" / "dev.txt"))
 
     def captions(self, count: int) -> list[tuple[str, str]]:
         """Two captions of one picture."""
@@ -130,12 +131,6 @@ class Setting:
 
     def small_tokenizer(self, texts):
         return tokenizers.WordPiece.train(texts, vocab_size=6000)
-
-
-def read_nli_rows(path):
-    names = ("entailment", "neutral", "contradiction")
-    rows = [line.split("\t") for line in path.read_text("utf-8").strip().split("\n")]
-    return [(premise, hypothesis, names[int(label)]) for premise, hypothesis, label in rows]
 
 
 def compare_use(s: Setting):

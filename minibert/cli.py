@@ -99,7 +99,7 @@ def _evaluate_collection(args) -> None:
 
     collection = read_beir(args.beir)
     runs = collection_runs(load_encoder(args.model), collection, progress=on_terminal())
-    runs = {name: without_self_hits(run) for name, run in runs.items()}  # as BEIR does
+    runs = {name: without_self_hits(run, collection.judgements) for name, run in runs.items()}
     means = {name: mean(measure(collection.judgements, run)) for name, run in runs.items()}
     print("measure".ljust(12) + "".join(name.rjust(9) for name in means))
     for kind in ("ndcg", "map", "recall", "p", "mrr"):

@@ -90,6 +90,8 @@ def _held_out(text: str, share: float) -> tuple[str, str]:
 
 def finetune(args) -> None:
     """Train a classifier, tagger, reader or reranker, from an encoder or from random weights."""
+    if args.pairs and args.task != "classifier":
+        args.refuse(f"argument --pairs: expected the task classifier, got {args.task}")
     task = _task(args.task, args.pairs)
     rows = task.read(args.data)
     held_out = task.read(args.eval) if args.eval else None
@@ -223,7 +225,7 @@ def _predict_spans(folder, lines: list[str], labels: int, on_truncate: str):
 
     model = Reader.load(folder)
     for question, context in zip(*_two_texts(lines), strict=True):
-        best = model.answer(question, [context])
+        best = model.answer(question, [context], on_truncate=on_truncate)
         yield from (f"{a.text}\t{a.start}:{a.end}\t{a.margin:.4f}" for a in best)
         if not best:
             yield "no answer"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -35,7 +36,7 @@ LABEL = "gold_label", "label", "entailment_judgment", "quality", "is_duplicate",
 SCORE = "score", "relatedness_score", "similarity_score", "similarity"
 TEXT = "text", "sentence", "question", "title"
 NLI_LABELS = "entailment", "neutral", "contradiction"  # 0, 1, 2 where a file has numbers
-NO_GOLD = "-"  # SNLI's label of pairs whose judges disagreed
+NO_GOLD = "-", "-1"  # labels of SNLI's pairs whose judges disagreed: in its own files, and where labels are numbers
 
 
 def read_labelled(path: str | PathLike[str]) -> list[tuple[str, str]]:
@@ -56,19 +57,25 @@ def read_labelled_pairs(path: str | PathLike[str]) -> list[tuple[str, str, str]]
 
 
 def read_nli(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
-    """(premise, hypothesis, one of NLI_LABELS) of every row that has a gold label.
+    """(premise, hypothesis, one of NLI_LABELS) of every row that has a gold label; a warning counts those without.
 
-    Raises   ValueError: no rows, another label, or a malformed line, with file and number
+    Raises   ValueError: no rows, none with a gold label, another label, or a malformed line, with file and number
     """
     names = {str(i): label for i, label in enumerate(NLI_LABELS)} | {label: label for label in NLI_LABELS}
-    rows = []
+    rows, left_out = [], 0
     columns = {"premise": FIRST, "hypothesis": SECOND, "label": LABEL}
     for where, (premise, hypothesis, label) in _table(path, columns, _three):
-        if label == NO_GOLD:
+        if label in NO_GOLD:
+            left_out += 1
             continue
         if label.lower() not in names:
             raise ValueError(f"{where}: expected a label of {', '.join(NLI_LABELS)}, got {label!r}")
         rows.append((premise, hypothesis, names[label.lower()]))
+    if not rows:
+        raise ValueError(f"{path}: expected pairs with a gold label, got {left_out} without")
+    if left_out:
+        found = left_out + len(rows)
+        warnings.warn(f"{path}: left out {left_out} pairs without a gold label, of {found}", stacklevel=2)
     return rows
 
 

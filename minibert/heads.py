@@ -56,7 +56,7 @@ class HeadConfig(EncoderConfig):
     Units    head: one of ARCHITECTURES; labels: names of the classes, of the heads "sequence" and "token"; max_length:
              longest text, pair or window in tokens, specials included
     Raises   ValueError: also an unknown head, labels that are missing, repeated or not asked for, or a max_length
-             beyond the positions
+             beyond the positions; TypeError: labels in one str, whose letters would be taken for them
     """
 
     head: str = "sequence"
@@ -70,6 +70,8 @@ class HeadConfig(EncoderConfig):
             raise ValueError(f"expected a max_length of at most {self.positions} positions, got {self.max_length}")
         if self.head not in ARCHITECTURES:
             raise ValueError(f"expected a head of {', '.join(ARCHITECTURES)}, got {self.head!r}")
+        if isinstance(self.labels, str):
+            raise TypeError(f"expected several labels, got the str {self.labels!r}")
         labelled = self.head in ("sequence", "token")
         if labelled != bool(self.labels) or len(set(self.labels)) < len(self.labels):
             expected = "labels that differ" if labelled else "no labels"

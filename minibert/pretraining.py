@@ -34,7 +34,7 @@ def sentence_pairs(
 
     Sentences of a document are taken in order until they fill a pair, which is split between two of them. Where the
     second text comes from elsewhere instead, from another document if there is one, the sentences that it replaces are
-    the first of the next pair.
+    the first of the next pair. Pairs of unknown words alone are left out: there is nothing to mask.
 
     Shapes   N pairs → (pairs, labels (N,)): 0 follows, 1 comes from elsewhere
     Raises   ValueError: too little text for two pairs, or a max_length without room for two tokens
@@ -64,10 +64,13 @@ def sentence_pairs(
         lengths.append(sum(map(len, parts)))
         labels.append(other)
         first = middle if other else last
-    if len(labels) < 2:
-        raise ValueError(f"expected text for at least 2 pairs of {max_length} tokens, got {len(labels)}")
-    row_ids, type_ids = (np.concatenate(side).astype(np.int32) for side in (rows, types))
-    return Ragged(row_ids, type_ids, np.concatenate(([0], np.cumsum(lengths)))), np.array(labels)
+    starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    row_ids, type_ids = (np.concatenate([*side, []]).astype(np.int32) for side in (rows, types))
+    pairs = Ragged(row_ids, type_ids, starts)
+    kept = np.unique(np.repeat(np.arange(len(pairs)), pairs.lengths)[_words(pairs, tokenizer)])
+    if len(kept) < 2:
+        raise ValueError(f"expected text for at least 2 pairs of {max_length} tokens, got {len(kept)}")
+    return pairs.take(kept), np.array(labels)[kept]
 
 
 def _units(documents: Sequence[str], tokenizer, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -125,8 +128,7 @@ def mask_words(batch: Ragged, tokenizer: Tokenizer, rng: np.random.Generator) ->
     mask = next((tokenizer.special_tokens[name] for name in MASKS if name in tokenizer.special_tokens), None)
     if mask is None:
         raise ValueError(f"expected a tokenizer with {' or '.join(MASKS)}, got one without")
-    specials = np.array(sorted(tokenizer.special_tokens.values()))
-    ordinary = ~np.isin(batch.ids, specials) & (batch.positions > 0)
+    ordinary = _words(batch, tokenizer)
     counts = np.add.reduceat(ordinary.astype(np.int64), batch.starts[:-1])
     if not counts.any():
         raise ValueError("expected a batch with words to mask, got special tokens alone")
@@ -138,5 +140,11 @@ def mask_words(batch: Ragged, tokenizer: Tokenizer, rng: np.random.Generator) ->
     lot = rng.random(len(rows))
     ids[rows[lot < MASKED]] = mask
     others = rows[lot >= MASKED + KEPT]
+    specials = list(tokenizer.special_tokens.values())
     ids[others] = rng.choice(np.setdiff1d(np.arange(tokenizer.vocab_size), specials), len(others))
     return Masked(Ragged(ids, batch.type_ids, batch.starts), rows, words)
+
+
+def _words(batch: Ragged, tokenizer) -> np.ndarray:
+    """Which tokens may be masked: those that are not special, but the first. Shapes: (T,) bool"""
+    return ~np.isin(batch.ids, list(tokenizer.special_tokens.values())) & (batch.positions > 0)

@@ -84,7 +84,8 @@ def train(
     stop_on: a number of the records. Training ends when `patience` evaluations in a row have not bettered it, and in
     any case leaves the weights that were best. Losses and perplexities are better lower, all else higher.
 
-    folder: where the checkpoint goes, every `checkpoint_every` steps and at the end, and the records as metrics.jsonl.
+    folder: where the checkpoint goes, every `checkpoint_every` steps and at the end, and the records as metrics.jsonl;
+    those of an earlier training are removed at the start, unless
     resume: go on from that checkpoint, to the same weights and records as without the interruption.
 
     Returns  the history: one record an epoch, and one every `evaluate_every` steps, each with step, epoch, the mean
@@ -112,7 +113,7 @@ def train(
     run = TrainingRun(parameters, adam, settings, folder)
     if resume:
         run.load()
-    run.start_log()
+    run.start()
 
     order = islice(chain.from_iterable(map(batches, range(epochs))), run.step, None)
     bar = tqdm(order, "train", total, initial=run.step, unit="step", disable=not progress)
@@ -237,11 +238,18 @@ def train_translator(
 
 
 def of_stage(options: dict, stage: int) -> dict:
-    """The options of one stage of several: its own folder in `folder`, and `resume` where that has a checkpoint."""
+    """The options of one stage of several: its own folder in `folder`, and `resume` where that has a checkpoint.
+
+    Without `resume` an earlier training's checkpoints of later stages are removed, as `train` removes this stage's.
+    """
     if options.get("folder") is None:
         return options
-    folder = Path(options["folder"]) / f"stage-{stage}"
-    return options | {"folder": folder, "resume": options.get("resume", False) and (folder / CHECKPOINT).exists()}
+    resume, home = options.get("resume", False), Path(options["folder"])
+    for later in home.glob(f"stage-*/{CHECKPOINT}"):
+        if not resume and int(later.parent.name.removeprefix("stage-")) > stage:
+            later.unlink()
+    folder = home / f"stage-{stage}"
+    return options | {"folder": folder, "resume": resume and (folder / CHECKPOINT).exists()}
 
 
 def numbered(rows: Iterable[Sequence[Hashable]]) -> tuple[list, list[list[int]]]:

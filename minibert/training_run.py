@@ -80,10 +80,15 @@ class TrainingRun:
         if self.best is not None:
             self.parameters.flat[...] = self.best
 
-    def start_log(self) -> None:
-        """Make metrics.jsonl what the history is: nothing, or all up to the checkpoint and nothing past it."""
+    def start(self) -> None:
+        """Make the folder what this run is: metrics.jsonl the history up to its checkpoint, and nothing past it.
+
+        A run from the start removes an earlier one's checkpoint: killed before its own first, it would go on with that.
+        """
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.step:
+                self.path.unlink(missing_ok=True)
             with atomic_write(self.path.with_name(METRICS)) as file:
                 file.write("".join(map(_line, self.history)).encode())
 

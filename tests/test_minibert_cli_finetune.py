@@ -116,6 +116,8 @@ def test_bad_input_is_told(home, monkeypatch):
         main("pretrain", "texts/a.txt", "--out", "x", *SMALL, cwd=home),
         "--held-out 0.05, the end of every document: expected text for at least 2 pairs of 24 tokens, got",
     )
+    refused = main("finetune", "tagger", "words.txt", "--pairs", "--out", "x", cwd=home)
+    assert refused.returncode == 2 and "--pairs: expected the task classifier, got tagger" in refused.stderr
     (home / "no.tsv").write_text("a\tb\t0\n")
     rerank = "finetune", "reranker", "pairs.tsv", "--eval", "no.tsv", "--out", "untrained", *FAST
     assert fails(main(*rerank, cwd=home), "no.tsv: expected a question with an answer, got none in 1 pairs")

@@ -145,6 +145,23 @@ def test_malformed_files_are_told_by_name_and_line(tmp_path, read, name, text, m
     assert str(error.value).removeprefix(f"{tmp_path}/").startswith(message)
 
 
+@pytest.mark.filterwarnings("error")
+def test_pairs_without_a_gold_label_are_left_out_and_counted(tmp_path):
+    """SNLI's "-", and −1 where labels are numbers; a file without any other has nothing to learn from."""
+    row = '{{"premise": "A man.", "hypothesis": "A tall man.", "label": {}}}\n'
+    for lines, count in ((["1", "-1", '"-"', '"-1"'], 3), (["1"], 0)):
+        path = written(tmp_path, "n.jsonl", "".join(map(row.format, lines)))
+        if not count:
+            assert read_nli(path) == NLI[:1]
+            continue
+        with pytest.warns(UserWarning, match="n.jsonl: left out 3 pairs without a gold label, of 4"):
+            assert read_nli(path) == NLI[:1]
+    with pytest.raises(ValueError, match="expected pairs with a gold label, got 2 without"):
+        read_nli(written(tmp_path, "n.tsv", "a\tb\t-\na\tb\t-1\n"))
+    with pytest.raises(ValueError, match="n.jsonl, line 1: expected a label of entailment, neutral, .*, got '-2'"):
+        read_nli(written(tmp_path, "n.jsonl", row.format("-2")))
+
+
 def squad(**changes):
     answer = {"text": "Paris", "answer_start": 13}
     question = {"id": "q1", "question": "Where?", "answers": [answer], "is_impossible": False} | changes

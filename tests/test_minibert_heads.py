@@ -173,6 +173,8 @@ def test_configurations_that_cannot_be_are_refused():
             Classifier.create(TOKENIZER, HeadConfig(**config))
     with pytest.raises(ValueError, match="expected a cross-encoder's one label, got 2"):
         new_model(CrossEncoder, labels=("a", "b"))
+    with pytest.raises(TypeError, match="several labels, got the str 'ab'"):
+        new_model(Classifier, labels="ab")
 
 
 WORDS = st.sampled_from(["the", "cat", "sat", "on", "a", "dog", "catdog", "zzz", "\x00"])  # catdog: three tokens
@@ -368,8 +370,30 @@ def test_reader_learns_a_slice_and_no_answer():
     assert model.predict([Question("6", "on", "\x00 ")]) == [None]
     with pytest.raises(ValueError, match="a count and a longest of at least 1, got 0 and 30"):
         model.answer("on", contexts, count=0)
-    with pytest.raises(ValueError, match="only_second may be cut, but the other text alone takes"):
-        model.answer("the cat sat on the mat " * 8, contexts)
+
+
+def test_reader_cuts_questions_that_leave_no_room():
+    """After 64 tokens, and so that a window of 32 holds more than the 10 it shares: 18; told, silent or refused."""
+    model, long, contexts = new_model(Reader, max_length=32), "the cat on a " * 40, ["the mat " * 20]
+    with pytest.warns(UserWarning, match="1 of 1 texts are longer than 18 tokens"):
+        cut = model.answer(long, contexts, threshold=None)
+    short = " ".join(long.split()[:18])
+    assert cut == model.answer(short, contexts, threshold=None, on_truncate="raise")
+    with pytest.raises(ValueError, match="longer than 18 tokens"):
+        model.answer(long, contexts, on_truncate="raise")
+    questions = [Question("1", text, contexts[0]) for text in (long, short, "")]
+    assert model.predict(questions)[0] == model.predict(questions)[1] == cut[0]
+    examples = model.examples(questions[:2])
+    half = len(examples) // 2
+    assert (
+        examples.batch.ids[: examples.batch.starts[half]].tolist()
+        == examples.batch.ids[examples.batch.starts[half] :].tolist()
+    )
+    wide = new_model(Reader, max_length=256, positions=256)
+    with pytest.warns(UserWarning, match="longer than 64 tokens"):
+        wide.answer(long, contexts)
+    with pytest.raises(ValueError, match="a stride that leaves room for a question in 32 tokens, got 28"):
+        model.answer("the", contexts, stride=28)
 
 
 def test_fresh_weights_of_a_tied_table_are_small():

@@ -17,7 +17,7 @@ from minibert.parameters import Parameters
 from minibert.ragged import Ragged
 from minibert.retrieval.bm25 import BM25
 from minibert.sentence_network import SentenceEncoderConfig
-from minibert.train import CHECKPOINT
+from minibert.train import CHECKPOINT, of_stage
 
 WORDS = "cat dog mat log sun sea car map".split()
 PAIRS = [(f"{a} {b}", f"the {a} is on the {b} here") for a in WORDS for b in WORDS if a < b]
@@ -83,11 +83,24 @@ def test_use_averages_words_and_bigrams(tokenizer):
     """By hand: the sum of the rows of words and bigrams / √n, before the dense layers."""
     config = use.averaging_config(tokenizer.vocab_size, 16, (), 8, bigrams=32, max_length=16)
     model = use.USE.create(tokenizer, config)
-    batch, _, _ = model.tokenize(["the cat is here"])
+    batch, _ = model.features(model.tokenize(["the cat is here"])[0])
     rows = model.parameters["embeddings.word_embeddings.weight"][batch.ids]
     pooled = rows.sum(axis=0) / np.sqrt(len(rows))
     y = model.parameters["2_Dense.linear.weight"] @ pooled + model.parameters["2_Dense.linear.bias"]
     np.testing.assert_allclose(model.encode(["the cat is here"])[0], y / np.linalg.norm(y), rtol=1e-5, atol=1e-6)
+
+
+def test_use_bigrams_are_no_tokens_and_go_with_a_skipped_prompt(tokenizer):
+    """A vector for each token alone; a prompt that is not pooled leaves the text and [SEP], with their bigrams."""
+    config = use.averaging_config(tokenizer.vocab_size, 16, (), 8, bigrams=32, max_length=16)
+    model = use.USE.create(tokenizer, replace(config, prompts={"query": "dog log "}, include_prompt=False))
+    table = model.parameters["embeddings.word_embeddings.weight"]
+    ids = tokenizer.encode("the cat").ids
+    np.testing.assert_array_equal(model.token_embeddings("the cat"), table[ids])
+    kept = use.with_bigrams(Ragged.from_sequences([ids[1:]]), 32, config.vocab_size).ids
+    y = model.parameters["2_Dense.linear.weight"] @ (table[kept].sum(axis=0) / np.sqrt(len(kept)))
+    asked = model.encode(["the cat"], prompt_name="query")[0]
+    np.testing.assert_allclose(asked, y / np.linalg.norm(y), rtol=1e-5, atol=1e-6)
 
 
 def test_use_refuses_bigrams_beside_layers(tokenizer):
@@ -167,6 +180,16 @@ def test_stages_resume_in_folders_of_their_own(tokenizer, tmp_path):
         (tmp_path / "stage-1" / CHECKPOINT).unlink(missing_ok=True)
     np.testing.assert_array_equal(flats[0], flats[1])
     np.testing.assert_array_equal(flats[0], flats[2])
+
+
+def test_a_fresh_run_of_stages_forgets_those_of_an_earlier_one(tokenizer, tmp_path):
+    """A later stage's old checkpoint must not be what a resumed run goes on from."""
+    for stage in (0, 1, 2):
+        (tmp_path / f"stage-{stage}").mkdir()
+        (tmp_path / f"stage-{stage}" / CHECKPOINT).touch()
+    assert of_stage({"folder": tmp_path, "resume": True}, 1)["resume"]
+    assert not of_stage({"folder": tmp_path}, 1)["resume"]
+    assert [(tmp_path / f"stage-{stage}" / CHECKPOINT).exists() for stage in (0, 1, 2)] == [True, True, False]
 
 
 def test_dragon_refuses_what_cannot_be_right():
@@ -339,8 +362,9 @@ def test_colbert_trains_with_negatives_and_with_a_teacher(tokenizer):
     assert falls(train_colbert(model, examples, epochs=9, **OPTIONS))
     assert falls(train_colbert(ColBERT.create(tokenizer, config), examples, teacher=teacher, epochs=9, **OPTIONS))
     for bad, options, message in (
-        (examples[:1], {}, "at least 2 examples"),
+        (examples[:1], {}, "at least 2 pairs"),
         (examples, {"batch_size": 1}, "batch size of 2, got 28 and 1"),
+        (examples, {"micro_batch": 1}, "micro-batches of at least 2 pairs, got 1"),
         ([*examples, ("q", "a")], {}, r"as many passages in every example, got \[2, 3\]"),
         (examples, {"teacher": teacher[:, :1]}, r"scores of shape \(28, 2\)"),
         (examples, {"teacher": teacher * np.nan}, r"scores of shape \(28, 2\), got \[nan nan\] in row 0"),

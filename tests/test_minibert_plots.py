@@ -202,6 +202,12 @@ def test_stage_ranks_draw_each_hit_from_stage_to_stage():
     ]
 
 
+def test_training_curve_names_every_run_in_its_legend():
+    """Also one whose name matplotlib would hide."""
+    figure = plots.training_curve({"_first": RECORDS, "second": RECORDS})
+    assert [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()] == ["_first", "second"]
+
+
 def test_read_records_reads_what_training_wrote(tmp_path):
     """A file or its folder; a line that is still being written is left out, any other bad one is named."""
     path = tmp_path / "metrics.jsonl"
@@ -303,6 +309,7 @@ def test_plots_refuse_what_cannot_be():
         (lambda: plots.similarity_map(["a"], ["b"], {"": np.ones((2, 2))}), r"1 rows and 1 columns .*, got \(2, 2\)"),
         (lambda: plots.similarity_map(["a"], ["b"], {"": np.full((1, 1), np.nan)}), "finite numbers, got nan"),
         (lambda: plots.attention_map(["a"], np.ones((2, 2, 2))), "1 rows and 1 columns"),
+        (lambda: plots.attention_map(["a"] * 100, np.ones((12, 100, 100))), "most 76 tokens .* of 12 heads, got 100"),
         (lambda: plots.projection({"": np.ones((2, 3))}, ["a"]), "a label and a group a vector, got 1 and 1, 2"),
         (lambda: plots.principal_plane(np.ones((0, 3))), r"at least one row of numbers, got shape \(0, 3\)"),
         (lambda: plots.principal_plane(np.full((2, 2), np.inf)), "finite numbers, got inf"),

@@ -97,6 +97,17 @@ def test_texts_that_give_no_pairs_are_told():
         sentence_pairs(["the cat. the dog. the log"], TOKENIZER, 32)
 
 
+def test_pairs_of_unknown_words_are_left_out():
+    """Nothing of them could be masked, whatever batch they came into."""
+    documents = ["the cat. the dog. the log. the mat.", "ж. щ. " * 6]
+    pairs, labels = sentence_pairs(documents, TOKENIZER, 8)
+    assert len(pairs) == len(labels) >= 2
+    for row in range(len(pairs)):
+        assert len(mask_words(pairs.take(np.array([row])), TOKENIZER, np.random.default_rng(0)).rows)
+    with pytest.raises(ValueError, match="text for at least 2 pairs of 8 tokens, got 0"):
+        sentence_pairs(documents[1:], TOKENIZER, 8)
+
+
 @given(ragged_batches(vocabulary=TOKENIZER.vocab_size, longest=30), st.integers(0, 2**32 - 1))
 def test_masks_hide_15_percent_of_every_sequences_words(batch, seed):
     """Rounded, at least one, never a special or the first token; all else stays, and the hidden words are told."""

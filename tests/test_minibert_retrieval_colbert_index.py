@@ -221,6 +221,18 @@ def test_threads_and_repetition_change_nothing(few, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+def test_after_the_last_id_only_given_ids_are_taken():
+    """2⁶³ − 1 is the last; there is no number after it, and no document needs none."""
+    rng = np.random.default_rng(9)
+    index, one = ColBERTIndex(DIM), texts(rng, 1)
+    index.add(one, [2**63 - 1])
+    with pytest.raises(ValueError, match="no 1 numbers are left after id 9223372036854775807; pass ids"):
+        index.add(one)
+    assert index.add(texts(rng, 0)).tolist() == []
+    index.add(one, [5])
+    assert index.ids.tolist() == [2**63 - 1, 5]
+
+
 def test_saved_index_is_the_same_and_goes_on(few, tmp_path):
     """Coded, young and removed documents, the numbering and the caller's strings; the next adds make the same index."""
     rng = np.random.default_rng(8)

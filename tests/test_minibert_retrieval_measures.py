@@ -122,7 +122,9 @@ def test_run_refuses_what_its_file_cannot_hold(tmp_path):
 
 def test_self_hits_are_left_out():
     """A question that is its own nearest neighbour proves nothing."""
-    assert without_self_hits({"a": {"a": 1.0, "b": 0.5}}) == {"a": {"b": 0.5}}
+    run = {"a": {"a": 1.0, "b": 0.5}}
+    assert without_self_hits(run, {"a": {"b": 1}}) == {"a": {"b": 0.5}}
+    assert without_self_hits(run, {"a": {"b": 1}, "b": {"b": 0}}) == run  # ids by chance equal, as in Cranfield
 
 
 def test_paired_bootstrap_tells_chance_from_difference():

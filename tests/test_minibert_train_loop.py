@@ -256,6 +256,20 @@ def test_train_refuses_an_epoch_without_batches():
         train(p, loss_and_gradients, lambda epoch: data.batches(1, 7, 3, epoch), epochs=1, learning_rate=1, settings={})
 
 
+def test_a_run_from_the_start_removes_an_earlier_runs_checkpoint(tmp_path):
+    """Killed before its own first checkpoint it cannot be taken for the earlier run."""
+    p, loss_and_gradients, *_ = regression()
+    run(p, loss_and_gradients, folder=tmp_path)
+
+    def killed(rows, rng):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(p, killed, folder=tmp_path)
+    with pytest.raises(FileNotFoundError, match=CHECKPOINT):
+        run(p, loss_and_gradients, folder=tmp_path, resume=True)
+
+
 def test_resume_refuses_other_data_and_settings_by_name(tmp_path):
     """Of the task and of the loop; a checkpoint of nothing is no checkpoint."""
     p, loss_and_gradients, x, y = regression()

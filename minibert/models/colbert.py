@@ -47,7 +47,7 @@ from minibert.ops import (
 )
 from minibert.parameters import Parameters
 from minibert.ragged import Ragged, TokenVectors
-from minibert.train import digest, numbered, train
+from minibert.train import check_rows_meet, digest, numbered, train
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -267,11 +267,10 @@ def train_colbert(
 
     Shapes   teacher (examples, passages of each)
     Returns  the history, see `train`, whose `options` are taken too
-    Raises   ValueError: fewer than 2 examples, a batch of one, unlike numbers of passages, or scores of another shape;
-             the rest as `train`
+    Raises   ValueError: fewer than 2 examples, a batch or micro-batch of one, unlike numbers of passages, or scores of
+             another shape; the rest as `train`
     """
-    if len(examples) < 2 or batch_size < 2:
-        raise ValueError(f"expected at least 2 examples and a batch size of 2, got {len(examples)} and {batch_size}")
+    check_rows_meet(len(examples), batch_size, options.get("micro_batch"))
     if len(widths := {len(example) for example in examples}) != 1 or min(widths) < 2:
         raise ValueError(f"expected a question and as many passages in every example, got {sorted(widths)} texts")
     questions = model.tokenize_query([example[0] for example in examples], "silent")

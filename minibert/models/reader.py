@@ -25,6 +25,7 @@ from minibert.ragged import Ragged
 from tokenizers.inputs import check_texts
 
 STRIDE = 3  # neighbouring windows share a third of their tokens: 128 of 384 in BERT's own script
+LONGEST_QUESTION = 64  # tokens, likewise
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,21 @@ class Reader(HeadedModel):
         threshold: float | None = 0.0,
         longest: int = 30,
         stride: int | None = None,
+        on_truncate: str = "warn",
     ) -> list[Answer]:
         """The best answers in all contexts together, by margin, best first; of equal ones the earlier.
 
         Units    threshold: least margin, None for the best spans in any case; longest: of an answer, in tokens; stride:
-                 tokens that windows of a long context share, by default a third of max_length
-        Raises   TypeError: a text that is no str; ValueError: a count or longest below 1, or a question that leaves no
-                 room for a context, or for less of it than two windows share
+                 tokens that windows of a long context share, by default a third of max_length; on_truncate: a question
+                 is cut after 64 tokens, or as many as leave a window more of the context than the stride
+        Raises   TypeError: a text that is no str; ValueError: a count or longest below 1, a stride that leaves no room
+                 for a question, or a question too long and on_truncate="raise"
         """
         if count < 1 or longest < 1:
             raise ValueError(f"expected a count and a longest of at least 1, got {count} and {longest}")
         contexts = check_texts(contexts, "contexts")
         found = []
+        question = self._cut([question], stride, on_truncate)[0]
         ranked = self._spans([question] * len(contexts), contexts, count, longest, stride)
         for number, (spans, nothing) in enumerate(ranked):
             for (start, end), score in spans[:count]:
@@ -76,11 +80,17 @@ class Reader(HeadedModel):
         return sorted(found, key=lambda answer: -answer.margin)[:count]
 
     def predict(
-        self, questions: Sequence[Question], longest: int = 30, stride: int | None = None, progress: bool = False
+        self,
+        questions: Sequence[Question],
+        longest: int = 30,
+        stride: int | None = None,
+        progress: bool = False,
+        on_truncate: str = "silent",
     ) -> list[Answer | None]:
         """The best answer to each question in its own context, whatever its margin; None where the context is blank."""
         contexts = [q.context for q in questions]
-        found = self._spans([q.question for q in questions], contexts, 1, longest, stride, progress)
+        asked = self._cut([q.question for q in questions], stride, on_truncate)
+        found = self._spans(asked, contexts, 1, longest, stride, progress)
         answers: list[Answer | None] = []
         for context, (spans, nothing) in zip(contexts, found, strict=True):
             for (start, end), score in spans[:1]:
@@ -96,8 +106,12 @@ class Reader(HeadedModel):
         return squad(questions, [answer.text if answer else "" for answer in found], [-m for m in margins])
 
     def examples(self, questions: Sequence[Question], stride: int | None = None) -> Examples:
-        """Windows to learn from: where the first answer is, or [CLS] where the window has not all of it."""
-        windows = self._windows([q.question for q in questions], [q.context for q in questions], stride)
+        """Windows to learn from: where the first answer is, or [CLS] where the window has not all of it.
+
+        Long questions are cut, as in `answer`.
+        """
+        asked = self._cut([q.question for q in questions], stride, "silent")
+        windows = self._windows(asked, [q.context for q in questions], stride)
         targets = np.zeros((len(windows), 2), np.int64)
         for row, owner in enumerate(windows.text_index):
             if questions[owner].answers:
@@ -117,13 +131,29 @@ class Reader(HeadedModel):
         """All rows."""
         return slice(None)
 
+    def _cut(self, questions: Sequence[str], stride: int | None, on_truncate: str) -> list[str]:
+        """The questions, long ones up to the last token for which there is room."""
+        room = self.config.max_length - self.tokenizer.template.specials(True) - self._stride(stride) - 1
+        if room < 1:
+            raise ValueError(
+                f"expected a stride that leaves room for a question in {self.config.max_length} tokens, got {stride}"
+            )
+        batch = self.tokenizer.encode_batch(
+            questions, None, min(LONGEST_QUESTION, room), on_truncate, add_special_tokens=False
+        )
+        asked = list(questions)
+        for row in np.flatnonzero(batch.truncated).tolist():
+            asked[row] = asked[row][: batch.offsets[batch.starts[row + 1] - 1, 1]]
+        return asked
+
+    def _stride(self, stride: int | None) -> int:
+        return self.config.max_length // STRIDE if stride is None else stride
+
     def _windows(self, questions: Sequence[str], contexts: Sequence[str], stride: int | None):
         """Batch of pairs whose second text is laid out in windows."""
-        longest = self.config.max_length
         return self.tokenizer.encode_batch(
-            questions, contexts, longest, "window", truncation="only_second",
-            stride=longest // STRIDE if stride is None else stride,
-        )  # fmt: skip
+            questions, contexts, self.config.max_length, "window", truncation="only_second", stride=self._stride(stride)
+        )
 
     def _spans(self, questions, contexts, count: int, longest: int, stride: int | None, progress: bool = False):
         """For each pair of texts (its best spans as ((start, end), score), best first; the score of no answer).

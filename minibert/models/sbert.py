@@ -184,7 +184,8 @@ def train_siamese(
     if not examples or len({len(example) for example in examples}) != 1:
         raise ValueError(f"expected examples of as many texts each, got {sorted({len(e) for e in examples})} texts")
     texts, table = numbered(examples)
-    sequences, places = encoder.tokenize(texts, "silent")[0], np.array(table)
+    sequences, _ = encoder.features(encoder.tokenize(texts, "silent")[0])
+    places = np.array(table)
     parameters = encoder.parameters if parameters is None else parameters
 
     def loss_and_gradients(rows, rng):

@@ -207,6 +207,10 @@ class SentenceEncoder(SavedModel):
             return ragged, np.arange(len(texts)), truncated
         return *_windows(ragged, longest, self._lead(prompt), self._trail()), truncated
 
+    def features(self, batch: Ragged, skipped: int = 0) -> tuple[Ragged, int]:
+        """(what the network reads of a batch of tokens, how many at the start of each sequence are not pooled)."""
+        return batch, skipped
+
     def _encode_side(self, side: str, texts, progress: bool, on_truncate: str) -> np.ndarray:
         name = next((name for name in PROMPTS[side] if name in self.config.prompts), None)
         return self.encode(texts, progress=progress, on_truncate=on_truncate, prompt_name=name)
@@ -241,6 +245,7 @@ class SentenceEncoder(SavedModel):
         vectors = np.empty((len(batch), self.config.full_dim), np.float32)
         if not len(batch):
             return vectors
+        batch, skipped = self.features(batch, skipped)
         rows, passes = self._passes(batch.lengths, deterministic)
 
         def work(share: list[np.ndarray]) -> None:

@@ -19,7 +19,6 @@ Differs  subword tokens, where the paper has words; bigrams share the rows of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, ClassVar
@@ -103,14 +102,12 @@ class USE(SentenceEncoder):
         """Read the folder that `save` wrote; errors as in SavedModel.load."""
         return super(SentenceEncoder, cls).load(folder)
 
-    def tokenize(
-        self, texts: Iterable[str], on_truncate: str = "warn", prompt: str = ""
-    ) -> tuple[Ragged, np.ndarray, np.ndarray]:
-        """As SentenceEncoder.tokenize; each text's bigrams follow its words."""
-        batch, owners, truncated = super().tokenize(texts, on_truncate, prompt)
-        if self.config.bigrams:
-            batch = with_bigrams(batch, self.config.bigrams, self.config.vocab_size)
-        return batch, owners, truncated
+    def features(self, batch: Ragged, skipped: int = 0) -> tuple[Ragged, int]:
+        """Each text's tokens, then their bigrams; without the skipped tokens, which without layers no other sees."""
+        if not self.config.bigrams:
+            return batch, skipped
+        kept, _ = batch.without_first(skipped)
+        return with_bigrams(kept, self.config.bigrams, self.config.vocab_size), 0
 
 
 def with_bigrams(batch: Ragged, bigrams: int, vocab_size: int) -> Ragged:

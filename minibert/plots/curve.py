@@ -34,7 +34,8 @@ def training_curve(runs: Mapping[str, Sequence[dict[str, float]]]) -> Figure:
         for name, records in runs.items():
             points = [(record["step"], record[key]) for record in records if key in record]
             if points:
-                axes.plot(*zip(*points, strict=True), marker=".", label=name)
+                label = f" {name}" if name.startswith("_") else name  # else matplotlib leaves it out of the legend
+                axes.plot(*zip(*points, strict=True), marker=".", label=label)
         axes.set(xlabel="step", ylabel=key)
         axes.grid(alpha=0.3)
         if len(runs) > 1:

@@ -149,9 +149,10 @@ class ColBERTIndex:
             raise ValueError(f"ids: expected one for each of {len(documents)} documents, got {len(given)}")
         with self._writer:
             if given is None:
-                if len(documents) > MAX_ID - self._next_id:
-                    raise ValueError(f"ids: no {len(documents)} numbers are left after id {self._next_id - 1}")
-                given = np.arange(self._next_id, self._next_id + len(documents))
+                first, count = self._next_id, len(documents)
+                if count > max(0, MAX_ID - first):
+                    raise ValueError(f"ids: no {count} numbers are left after id {first - 1}; pass ids")
+                given = np.arange(first, first + count, dtype=np.int64)
             held = self._held
             left = np.where(np.isin(held.ids, given), -1, held.ids)
             held = _Held(np.concatenate((left, given)), held.coded, _join(held.young, documents))

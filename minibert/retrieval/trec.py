@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -110,8 +110,14 @@ def write_run(path: str | PathLike[str], run: Run, tag: str = "minibert") -> Non
         file.write("".join(lines).encode())
 
 
-def without_self_hits(run: Run) -> dict[str, dict[str, float]]:
-    """The run without documents that are the query itself (equal ids), as duplicate-question collections need it."""
+def without_self_hits(run: Run, judgements: Mapping[str, Mapping[str, int]]) -> Run:
+    """The run without documents that are the query itself (equal ids), as duplicate-question collections need it.
+
+    Differs  BEIR leaves out equal ids everywhere; here not where some query's own id is judged: as in Cranfield, whose
+             queries and documents are both numbered from 1, ids then say nothing
+    """
+    if any(query in judged for query, judged in judgements.items()):
+        return run
     return {query: {id: s for id, s in found.items() if id != query} for query, found in run.items()}
 
 
