@@ -25,11 +25,12 @@ from minibert.stdlib_corpus import docstrings
 
 TOKENS = {"short": 16, "mixed": 256, "long": 256}  # at most
 MEMORY = """
-import resource, sys
+import sys
+from benchmarks.peers.worker import peak_mb
 from minibert import SentenceEncoder
 texts = open(sys.argv[2], encoding="utf-8").read().split("\\0")
 SentenceEncoder.load(sys.argv[1]).encode(texts, on_truncate="silent", threads=int(sys.argv[3]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_mb())
 """
 
 

