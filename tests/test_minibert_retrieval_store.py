@@ -603,7 +603,7 @@ def test_ids_that_cannot_be_are_of_no_document(copy):
 @pytest.mark.skipif(not hasattr(os, "seteuid") or os.geteuid() != 0, reason="only root may become another user")
 def test_store_tells_why_a_folder_that_cannot_be_written_is_refused(copy):
     """Another user may read the files, but SQLite finds no place for its locks."""
-    for path in (copy, *copy.parents[:2]):
+    for path in (copy, *(path for path in copy.parents if path.name.startswith(("pytest", "popen")))):
         path.chmod(0o755)
     os.seteuid(65534)
     try:

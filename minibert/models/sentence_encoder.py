@@ -60,7 +60,7 @@ class SentenceEncoder(SavedModel):
             raise ValueError(f"expected quantize of 'int8' or None, got {quantize!r}")
         super().__init__(tokenizer, config, parameters)
         self.quantize = quantize
-        self._weights = Int8Parameters.encode(parameters, config) if quantize else parameters
+        self._codes = Int8Parameters.encode(parameters, config) if quantize else None
         if quantize:
             parameters.flat.flags.writeable = False  # the codes would not follow
 
@@ -247,11 +247,12 @@ class SentenceEncoder(SavedModel):
             return vectors
         batch, skipped = self.features(batch, skipped)
         rows, passes = self._passes(batch.lengths, deterministic)
+        weights = self.parameters if self._codes is None else self._codes
 
         def work(share: list[np.ndarray]) -> None:
             buffers = Buffers(rows)
             for chunk in share:
-                vectors[chunk] = infer_sentences(self._weights, self.config, batch.take(chunk), buffers, skipped)
+                vectors[chunk] = infer_sentences(weights, self.config, batch.take(chunk), buffers, skipped)
                 bar.update(len(chunk))
 
         threads = min(threads or runtime.one_blas_thread.threads, len(passes))

@@ -89,7 +89,15 @@ def encode_rows(x, low, step, codes, sums):
         sums[r] = total
 
 
-def multiply_plain(codes, low, step, sums, u, rows, out):
+def multiply_plain(
+    codes: np.ndarray,
+    low: np.ndarray,
+    step: np.ndarray,
+    sums: np.ndarray,
+    u: np.ndarray,
+    rows: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """The formula, the products by BLAS: float32 holds the codes, which are whole numbers."""
     t, m, w = rows
     products = (codes + MIDDLE) @ u.T
