@@ -89,6 +89,7 @@ NLI = [("A man.", "A tall man.", "neutral"), ("Two men.", "People.", "entailment
         (read_conll, "close.conll", "No O\n-DOCSTART- O\nAda B-PER\n", [(["No"], ["O"]), (["Ada"], ["B-PER"])]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.* left out 1 pairs without a gold label")
 def test_files_are_read_as_they_come(tmp_path, read, name, text, expected):
     """With and without named columns, with quotes where there are commas, in JSON lines, packed."""
     assert read(written(tmp_path, name, text)) == expected
