@@ -28,20 +28,20 @@ class Run(NamedTuple):
 
 
 RUNS = [
-    Run("tokenizers", "--only en,de,ja,zh,mixed --megabytes 1 --rounds 5", "--only en --megabytes 0.5 --rounds 3"),
-    Run("sentencepiece", "--rounds 5", "--megabytes 0.5 --rounds 2"),
-    Run("tokenizer_training", "--megabytes 10 --rounds 3", "--megabytes 2 --rounds 1"),
-    Run("encoder", "--tokens 4000", "--tokens 1500 --models MiniLM-L6 --kinds mixed --rounds 3"),
-    Run("encoder", "--tokens 4000 --threads 2", None),
-    Run("training", "--rounds 5", "--dual-encoder --rounds 2"),
-    Run("training", "--rounds 5 --threads 2", None),
-    Run("translation", "--small --rounds 3", None),
-    Run("ann", "--scale 30000 --data mixture", "--scale 5000 --data mixture --queries 500"),
-    Run("ann_rivals", "--rows 20000 --rounds 3", None),
-    Run("bm25", "--rounds 5", "--rounds 2 --limit 5000 --questions 300"),
-    Run("retrieval", "--chunks 3000 --sample 300 --queries 200", "--chunks 500 --sample 100 --queries 50 --rounds 2"),
-    Run("growth", "", "--largest 10000"),
+    Run("encoder", "--tokens 2000 --rounds 3", "--tokens 1500 --models MiniLM-L6 --kinds mixed --rounds 3"),
+    Run("ann", "--scale 20000 --data mixture --queries 1000", "--scale 5000 --data mixture --queries 500"),
+    Run("tokenizers", "--only en,de,zh,mixed --megabytes 0.5 --rounds 3", "--only en --megabytes 0.3 --rounds 2"),
+    Run("bm25", "--rounds 3", "--rounds 2 --limit 5000 --questions 300"),
+    Run("training", "--rounds 3", "--dual-encoder --rounds 2"),
+    Run("sentencepiece", "--rounds 3", "--megabytes 0.5 --rounds 2"),
+    Run("tokenizer_training", "--megabytes 4 --rounds 2", "--megabytes 1 --rounds 1"),
+    Run("retrieval", "--chunks 1500 --sample 200 --queries 100", "--chunks 300 --sample 50 --queries 50 --rounds 2"),
+    Run("growth", "--largest 30000", "--largest 10000"),
+    Run("encoder", "--tokens 2000 --rounds 3 --threads 2", None),
+    Run("training", "--rounds 3 --threads 2", None),
     Run("first_call", "", None),
+    Run("ann_rivals", "--rows 10000 --rounds 3", None),
+    Run("translation", "--small --rounds 3", None),
 ]
 
 
