@@ -194,7 +194,7 @@ def corpus():
 
 
 @functools.cache
-def scifact():
+def scifact(limit=DOCUMENTS, quantize=None):
     """(encoder, documents, questions, relevant rows) of some of SciFact, or None where MINIBERT_DATA has it not."""
     folder = Path(os.environ.get("MINIBERT_DATA") or "no MINIBERT_DATA") / "scifact"
     if not folder.is_dir():
@@ -203,12 +203,12 @@ def scifact():
     documents = list(collection.documents())
     judged = {id for found in collection.judgements.values() for id in found}
     documents.sort(key=lambda document: document["id"] not in judged)  # stable: the judged ones first
-    documents = documents[: max(DOCUMENTS, len(judged))]
+    documents = documents[: max(limit, len(judged))]
     row = {document["id"]: i for i, document in enumerate(documents)}
     asked = [collection.queries[id] for id in collection.judgements]
     relevant = [[row[id] for id, grade in found.items() if grade > 0] for found in collection.judgements.values()]
     with Peer("hf_tokenizers") as peer:
-        return SentenceEncoder.load(peer.call("minilm_folder")), documents, asked, relevant
+        return SentenceEncoder.load(peer.call("minilm_folder"), quantize=quantize), documents, asked, relevant
 
 
 def scifact_corpus():
@@ -228,14 +228,16 @@ def stages():
         "recall by depth", "passages taken from the first stage", "the answer is among them",
         {name: (DEPTHS, values) for name, values in lines.items()}, log_x=True, log_y=False,
     )  # fmt: skip
-    match, rows = TokenMatch(demo_model()[0], found.texts), []
-    for n in (0, 10, 20, 30, 50, 100):
+    match, rows, depths = TokenMatch(demo_model()[0], found.texts), [], (0, 10, 20, 30, 50, 100)
+    for n in depths:
         start = time.process_time()
         ranked = [reranked(match, *each, found.texts, n) for each in zip(found.asked, first["hybrid"], strict=True)]
         ms = 1000 * (time.process_time() - start) / len(found.asked)
         got = found.measure(ranked)
         rows.append([n, f"{got['mrr@10']:.3f}", f"{got['recall@10']:.3f}", ms if n else "–"])
     yield ["reranked of the hybrid's", "MRR@10", "recall@10", "ms a question"], rows
+    lines = {name: (depths, [float(row[i]) for row in rows]) for i, name in ((1, "MRR@10"), (2, "recall@10"))}
+    yield Chart("reranked", "passages reranked", "docstrings, the ten shown", lines, log_y=False)
 
 
 def reranked(match, question, ranking, texts, n):
@@ -263,14 +265,14 @@ def weights():
 
 
 def chunks():
-    if not scifact():
+    if not (given := scifact(0, "int8")):  # those judged: they are embedded once for each size
         return
-    encoder, documents, asked, relevant = scifact()
+    encoder, documents, asked, relevant = given
     questions, rows = encoder.encode_query(asked, on_truncate="silent"), []
-    given = [document | {"format": "text"} for document in documents]
+    documents = [document | {"format": "text"} for document in documents]
     for size in (32, 64, 128, 254):
         cut = Cutter(encoder, "sentences", size)
-        parts = [cut(document)[0] for document in given]
+        parts = [cut(document)[0] for document in documents]
         owner = np.repeat(np.arange(len(parts)), list(map(len, parts)))
         vectors = encoder.encode_document([text for part in parts for text in part], on_truncate="silent")
         similarity = questions @ vectors.T
