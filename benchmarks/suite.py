@@ -34,7 +34,7 @@ RUNS = [
     Run("bm25", "--rounds 3", "--rounds 2 --limit 5000 --questions 300"),
     Run("training", "--rounds 3", "--dual-encoder --rounds 2"),
     Run("sentencepiece", "--rounds 3", "--megabytes 0.5 --rounds 2"),
-    Run("tokenizer_training", "--megabytes 4 --rounds 2", "--megabytes 1 --rounds 1"),
+    Run("tokenizer_training", "--megabytes 4 --rounds 2", "--megabytes 2 --rounds 1"),
     Run("retrieval", "--chunks 1500 --sample 200 --queries 100", "--chunks 300 --sample 50 --queries 50 --rounds 2"),
     Run("growth", "--largest 30000", "--largest 10000"),
     Run("encoder", "--tokens 2000 --rounds 3 --threads 2", None),
