@@ -191,7 +191,8 @@ def readme_part(documents):
 
 
 README = """`make bench` measures both sides in alternation, in one run, after their outputs were compared; compiling is
-apart. Above 1, ours is faster or smaller: the median of the rounds, or the lowest and the highest of several texts.
+apart. Above 1, ours is faster or smaller: the median of the rounds, or the lowest and the highest of several texts; the
+encoder's highest are of texts of mixed lengths, which the libraries pad, here in one batch.
 [docs/benchmarks.md](docs/benchmarks.md) has every row, its spread, memory, growth and curves. {cpu}, {cores} cores,
 Python {python}, NumPy {numpy}, Numba {numba}; {day}.
 """

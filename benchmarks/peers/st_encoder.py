@@ -143,15 +143,11 @@ def train_pairs_cached(part, **batch):
     return loss.item()
 
 
-class _Embedder(torch.nn.Module):
-    """As the library's losses ask for vectors."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
+class _Embedder(torch.nn.Sequential):
+    """As the library's losses ask for vectors, and for its first module."""
 
     def forward(self, features):
-        return {"sentence_embedding": _unit_means(self.model, **features)}
+        return {"sentence_embedding": _unit_means(self[0], **features)}
 
 
 def _sides(batch):
