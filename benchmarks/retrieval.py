@@ -13,7 +13,6 @@ Whether the answers are right: how many of exact search's ten each finds.
 """
 
 import argparse
-import hashlib
 import shutil
 import tempfile
 import time
@@ -21,15 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ann.files import atomic_write
 from benchmarks.harness import Result, Row, require_at_least, require_close
 from benchmarks.peers import Peer
-from benchmarks.vectors import CACHE
+from benchmarks.vectors import cached_vectors, read_texts
 from minibert import SentenceEncoder
 from minibert.retrieval import Store
 
-K, EF, WORDS, BLOCK = 10, 64, 40, 50
-PART = 4096  # texts embedded and kept together
+K, EF, BLOCK = 10, 64, 50
 ROOM = 0.02  # by which the share of exact search's ten may be lower
 AGAINST = "sentence-transformers: with hnswlib"
 
@@ -52,30 +49,6 @@ class Cached:
         if parts := [i for i, text in enumerate(texts) if text not in self._rows]:
             vectors[parts] = self.encoder.encode_document([texts[i] for i in parts])
         return vectors
-
-
-def read_texts(count, queries):
-    """Different texts for the store, and others to ask for."""
-    with Peer("docstring_vectors") as reader:
-        found = reader.call("paragraphs", limit=int(1.2 * (count + queries)))
-    texts = list(dict.fromkeys(" ".join(text.replace("\0", " ").split()[:WORDS]) for text in found))
-    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[: count + queries]]
-    return texts[queries:], texts[:queries]
-
-
-def cached_vectors(encoder, texts):
-    """The encoder's vectors of the texts, made once and kept in parts: what was stopped goes on with the next part."""
-    CACHE.mkdir(exist_ok=True)
-    fingerprint, parts = encoder.fingerprint[:12], []
-    for at in range(0, len(texts), PART):
-        part = texts[at : at + PART]
-        path = CACHE / f"retrieval-{fingerprint}-{hashlib.sha256(chr(0).join(part).encode()).hexdigest()[:12]}.npy"
-        if not path.exists():
-            made = encoder.encode_document(part, on_truncate="silent")
-            with atomic_write(path) as file:
-                np.save(file, made)
-        parts.append(np.load(path))
-    return np.concatenate(parts)
 
 
 def documents(texts):

@@ -1,15 +1,20 @@
 """Data sets for the index benchmarks: generated rows, embeddings of docstrings, and SIFT and MNIST of MINIBERT_DATA."""
 
 import gzip
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from ann.files import atomic_write
 from benchmarks.peers import Peer
+from minibert import SentenceEncoder
 
 CACHE = Path(tempfile.gettempdir()) / "minibert-benchmarks"
+WORDS, MOST_TEXTS = 40, 100_000
+PART = 4096  # texts embedded and kept together
 
 
 def mixture(rows, dim, seed=0, groups=1000, low=24):
@@ -27,16 +32,39 @@ def mixture(rows, dim, seed=0, groups=1000, low=24):
 
 
 def text(rows):
-    """MiniLM's vectors of paragraphs of docstrings of the peers' packages, (rows, 384), of length 1.
+    """all-MiniLM-L6-v2's vectors of paragraphs of docstrings, (rows, 384), of length 1; the same however many rows.
 
-    Made in the peers' interpreter: some ten minutes for 100,000 at first, then kept in a folder for temporary files.
+    Some 25 minutes of one core for 100,000 at first, then kept in a folder for temporary files.
     """
-    path = CACHE / f"docstrings-minilm-{rows}.npy"
-    if not path.exists():
-        CACHE.mkdir(exist_ok=True)
-        with Peer("docstring_vectors", threads=os.cpu_count()) as peer:
-            np.save(path, peer.call("embed", rows=rows))
-    return np.load(path)
+    if rows > MOST_TEXTS:
+        raise SystemExit(f"expected at most {MOST_TEXTS:,} rows of text and queries, got {rows:,}")
+    with Peer("st_encoder") as peer:
+        encoder = SentenceEncoder.load(peer.call("minilm_folder"))
+    return cached_vectors(encoder, read_texts(MOST_TEXTS, 500)[0][:rows])
+
+
+def read_texts(count, queries):
+    """Different paragraphs of docstrings of the peers' packages, cut at WORDS words, and others to ask for."""
+    with Peer("docstrings") as reader:
+        found = reader.call("paragraphs", limit=int(1.2 * (count + queries)))
+    texts = list(dict.fromkeys(" ".join(text.replace("\0", " ").split()[:WORDS]) for text in found))
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[: count + queries]]
+    return texts[queries:], texts[:queries]
+
+
+def cached_vectors(encoder, texts):
+    """The encoder's vectors of the texts, made once and kept in parts: what was stopped goes on with the next part."""
+    CACHE.mkdir(exist_ok=True)
+    fingerprint, parts = encoder.fingerprint[:12], []
+    for at in range(0, len(texts), PART):
+        part = texts[at : at + PART]
+        path = CACHE / f"retrieval-{fingerprint}-{hashlib.sha256(chr(0).join(part).encode()).hexdigest()[:12]}.npy"
+        if not path.exists():
+            made = encoder.encode_document(part, on_truncate="silent")
+            with atomic_write(path) as file:
+                np.save(file, made)
+        parts.append(np.load(path))
+    return np.concatenate(parts)
 
 
 def sift():

